@@ -1,0 +1,30 @@
+"""Quality of a reading in one byte: the severity of OPC UA in the top two bits, the reason below.
+
+0 is good, 64 and above is uncertain, 128 and above is bad (OPC UA Part 4, 7.39: StatusCode severity).
+A bad value is kept and stored, and never used by a filter, a window or a model.
+"""
+
+from enum import IntEnum
+
+UNCERTAIN_FROM = 0x40
+BAD_FROM = 0x80
+
+
+class Quality(IntEnum):
+    """A severity with its reason. The numbers are stored in databases: never renumber, only add."""
+
+    GOOD = 0x00
+    UNCERTAIN_SPIKE = 0x41
+    UNCERTAIN_LATE = 0x42
+    UNCERTAIN_ARRIVAL_TIME = 0x43
+    BAD_RANGE = 0x81
+
+
+def label(code: float) -> str:
+    """A code in words: 'good', 'uncertain: spike', 'bad: range'. Unknown codes keep their severity."""
+    number = int(code)
+    try:
+        severity, _, reason = Quality(number).name.lower().partition("_")
+    except ValueError:
+        severity, reason = ("bad" if number >= BAD_FROM else "uncertain" if number >= UNCERTAIN_FROM else "good"), str(number)
+    return f"{severity}: {reason.replace('_', ' ')}" if reason else severity
