@@ -197,6 +197,6 @@ def _check_columns(table: str, series: int, index: bytes, columns: dict[str, tup
         raise ContractError(msg)
 
 
-def pack(values: Sequence[float] | Floats, dtype: str = "<f8") -> bytes:
+def pack(values: Sequence[float] | NDArray[np.generic], dtype: str = "<f8") -> bytes:
     """A column as the contract's bytes: dtype '<f8', '<i8', '<i4' or 'u1'."""
     return np.ascontiguousarray(values, dtype).tobytes()

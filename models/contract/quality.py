@@ -26,5 +26,8 @@ def label(code: float) -> str:
     try:
         severity, _, reason = Quality(number).name.lower().partition("_")
     except ValueError:
-        severity, reason = ("bad" if number >= BAD_FROM else "uncertain" if number >= UNCERTAIN_FROM else "good"), str(number)
+        severity, reason = (
+            ("bad" if number >= BAD_FROM else "uncertain" if number >= UNCERTAIN_FROM else "good"),
+            str(number),
+        )
     return f"{severity}: {reason.replace('_', ' ')}" if reason else severity

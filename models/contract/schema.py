@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     ),
     "alarm": Measurement(("site", "asset", "code"), ("is_open", "severity"), ("id", "message")),
     "gateway": Measurement(
-        ("site", "gateway"), ("readings_total", "deadletters_total", "late_total", "backlog_batches", "provider_is_first")
+        ("site", "gateway"),
+        ("readings_total", "deadletters_total", "late_total", "backlog_batches", "provider_is_first"),
     ),
 }

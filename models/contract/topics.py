@@ -16,7 +16,7 @@ def topic(site: str, gateway: str, kind: Kind) -> str:
     """The topic of one kind for one gateway. Raises ValueError when a name is no safe topic level."""
     for label, name in (("site", site), ("gateway", gateway)):
         if not _NAME.match(name):
-            msg = f"{label} {name!r}: allowed are 1 to 64 letters, digits, '_', '.', '-', beginning with a letter or digit"
+            msg = f"{label} {name!r}: allowed are 1 to 64 of A-Z a-z 0-9 _ . -, a letter or digit first"
             raise ValueError(msg)
     return f"{PREFIX}/{site}/{gateway}/{kind}"
 

@@ -1,0 +1,109 @@
+"""The commands `tocsin edge …`.
+
+Exit codes: 0 stopped in order; 1 an unexpected error; 2 the configuration is faulty; 3 it is sound, but the
+agent cannot start with it here (a provider that is required and missing, a file that cannot be written).
+"""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent import logs
+from edge_agent.config import EdgeConfig, load
+from models.bundle import BundleError, read_bundle
+from models.contract.config_errors import ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="The agent on the gateway: sensor topics in, results out.")
+
+_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's TOML file.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+
+
+@app.command()
+def run(config: _Config) -> None:
+    """Run the agent until SIGTERM (exit 0). SIGHUP reads CONFIG again."""
+    from edge_agent.app import Agent  # noqa: PLC0415 - `check` must not need ONNX Runtime
+    from edge_agent.core.errors import StartError  # noqa: PLC0415
+
+    settings = _load(config)
+    logs.set_up(settings.log)
+    try:
+        agent = Agent(config, settings)
+        asyncio.run(agent.run())
+    except BundleError as error:
+        _fail(str(error), 2)
+    except (StartError, OSError) as error:
+        _fail(str(error), 3)
+
+
+@app.command()
+def check(config: _Config, as_json: _Json = False) -> None:
+    """Check CONFIG and its models without connecting to anything. Exit 0: it can be used."""
+    try:
+        settings = load(config)
+        models = [read_bundle(path).manifest for path in sorted({p for rule in settings.assets for p in rule.models})]
+        _check_models(config, settings)
+    except (ConfigError, BundleError) as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "faults": str(error).splitlines()}))
+            raise typer.Exit(2) from error
+        _fail(str(error), 2)
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "models": [f"{m.name} {m.version}" for m in models]}))
+    else:
+        typer.echo(f"{config}: sound: {len(settings.topics)} topic templates, {len(models)} models")
+
+
+@app.command()
+def deadletters(
+    config: _Config,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    as_json: _Json = False,
+) -> None:
+    """List the messages that were set aside: when, from which topic, why, and their first bytes."""
+    from edge_agent.adapters.journal_sqlite import SqliteJournal  # noqa: PLC0415
+
+    settings = _load(config)
+    path = settings.state_dir / "journal.db"
+    if not path.exists():
+        _fail(f"{path}: no journal there yet: has the agent run with this configuration?", 3)
+    journal = SqliteJournal(path, settings.journal.max_bytes, settings.journal.max_age_s, settings.limits.deadletters)
+    letters = journal.deadletters(limit)
+    journal.close()
+    if as_json:
+        typer.echo(json.dumps([letter | {"head": letter["head"].decode("utf-8", "replace")} for letter in letters]))
+        return
+    for letter in letters:
+        when = datetime.fromtimestamp(letter["arrival_ns"] / 1e9, UTC).isoformat(timespec="seconds")
+        typer.echo(f"{when}  {letter['topic']}  {letter['reason']}: {letter['text']}\n    {letter['head']!r:.120}")
+
+
+def _check_models(path: Path, settings: EdgeConfig) -> None:
+    """A model's grid must be its asset's. Raises ConfigError."""
+    faults = [
+        f"{path}: assets[{i}].models: {model.name} was trained on a grid of {manifest.sample_period_s:g} s;"
+        f" period_s is {rule.period_s:g}"
+        for i, rule in enumerate(settings.assets)
+        for model in rule.models
+        if (manifest := read_bundle(model).manifest).sample_period_s != rule.period_s
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _load(path: Path) -> EdgeConfig:
+    try:
+        settings = load(path)
+        _check_models(path, settings)
+    except (ConfigError, BundleError) as error:
+        _fail(str(error), 2)
+    return settings
+
+
+def _fail(text: str, code: int) -> "typer.Exit":
+    typer.echo(text, err=True)
+    raise typer.Exit(code)

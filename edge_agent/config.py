@@ -1,0 +1,220 @@
+"""The edge agent's configuration: one TOML file, checked whole before anything is connected.
+
+Unknown keys are refused, units stand in the names, secrets come from files or the environment. What a
+running agent can take over on SIGHUP is everything but the keys of `NEEDS_RESTART`.
+"""
+
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from edge_agent.core.topics import TemplateError, TopicTemplate
+from models.contract.config_errors import load_toml
+from models.contract.topics import NAME_PATTERN
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Level = Literal["debug", "info", "warning", "error"]
+
+# Changing these under a running agent would move its data or its identity.
+NEEDS_RESTART = ("site", "gateway", "state_dir", "sensor_broker", "uplink", "journal", "metrics", "inference")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Broker(_Strict):
+    """An MQTT broker. Beyond loopback it needs TLS, unless `allow_plaintext` says otherwise."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    protocol: Literal["5", "3.1.1"] = "5"
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    allow_plaintext: bool = False
+    keepalive_s: int = Field(30, ge=5, le=3600)
+    session_expiry_s: int = Field(86_400, ge=60, le=30 * 86_400)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Broker":
+        if not self.tls and self.host not in _LOOPBACK and not self.allow_plaintext:
+            msg = f"host {self.host!r} is not this machine: set tls = true, or allow_plaintext = true"
+            raise ValueError(msg)
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            msg = "ca_file, cert_file and key_file need tls = true"
+            raise ValueError(msg)
+        if (self.cert_file is None) != (self.key_file is None):
+            msg = "cert_file and key_file go together"
+            raise ValueError(msg)
+        if self.password_file is not None and self.username is None:
+            msg = "password_file needs username"
+            raise ValueError(msg)
+        return self
+
+    def password(self, variable: str) -> SecretStr | None:
+        """From the environment variable, else from `password_file`. Raises OSError when the file cannot be read."""
+        if variable in os.environ:
+            return SecretStr(os.environ[variable])
+        return SecretStr(self.password_file.read_text().strip()) if self.password_file else None
+
+
+class UplinkBroker(Broker):
+    """The broker between gateways and aggregators: always MQTT 5, for receipts need its request/response."""
+
+    protocol: Literal["5"] = "5"
+    window_batches: int = Field(16, ge=1, le=1000, description="batches under way without a receipt")
+    receipt_timeout_s: float = Field(10.0, gt=0, description="then a batch is sent again, with back-off")
+
+
+class Topic(_Strict):
+    """Which topics to subscribe to, and what their levels mean: `factory/{line}/{asset}/{channel}`.
+
+    A payload with many channels needs no {channel}; then its keys name them.
+    """
+
+    template: str
+    format: Literal["json"] = "json"
+
+    @model_validator(mode="after")
+    def _template(self) -> "Topic":
+        try:
+            TopicTemplate.parse(self.template)
+        except TemplateError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class ChannelRule(_Strict):
+    """Settings for every channel whose `asset/channel` fits `match` (shell wildcards); the first fitting rule holds."""
+
+    match: str = Field(pattern=r"^[^/]+/[^/]+$")
+    unit: str = ""
+    kind: Literal["value", "waveform"] = "value"
+    range: tuple[float, float] | None = Field(None, description="physical limits; a value outside is marked bad")
+    hampel_window: int = Field(0, description="readings, the newest included; 0 = no denoising")
+    hampel_sigmas: float = Field(3.0, gt=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ChannelRule":
+        if self.range is not None and not self.range[0] < self.range[1]:
+            msg = f"range {list(self.range)}: the lower limit must lie below the upper"
+            raise ValueError(msg)
+        if self.hampel_window and not 3 <= self.hampel_window <= 99:
+            msg = f"hampel_window {self.hampel_window}: allowed are 0 (off) and 3 to 99"
+            raise ValueError(msg)
+        if self.kind == "waveform" and (self.range or self.hampel_window):
+            msg = "a waveform takes no range and no hampel_window: its features are what is checked"
+            raise ValueError(msg)
+        return self
+
+
+class AssetRule(_Strict):
+    """Settings for every asset that fits `match`: its grid, its models; the first fitting rule holds."""
+
+    match: str
+    period_s: float = Field(1.0, gt=0, description="grid to which the asset's channels are aligned")
+    hold_s: float = Field(5.0, ge=0, description="how long a value stands in for missing ones")
+    lateness_s: float = Field(1.0, ge=0, description="how long a frame waits for late readings")
+    idle_s: float = Field(5.0, gt=0, description="silence on the gateway's clock after which open frames are closed")
+    models: tuple[Path, ...] = ()
+
+
+class Journal(_Strict):
+    """The ring of recent readings on disk."""
+
+    max_bytes: int = Field(512 * 1024 * 1024, ge=1024 * 1024)
+    max_age_s: float = Field(7 * 86_400, gt=0)
+
+
+class Outbox(_Strict):
+    """Results that wait for their receipt."""
+
+    max_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
+    batch_rows: int = Field(5000, ge=1, le=100_000)
+    batch_age_s: float = Field(0.05, ge=0, le=60)
+
+
+class Inference(_Strict):
+    """Providers in order of preference; `require` refuses to start without that one."""
+
+    providers: tuple[Literal["cuda", "cpu"], ...] = Field(("cuda", "cpu"), min_length=1)
+    require: Literal["cuda", "cpu"] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Inference":
+        if self.require is not None and self.require not in self.providers:
+            msg = f"require = {self.require!r} is not among providers {list(self.providers)}"
+            raise ValueError(msg)
+        return self
+
+
+class Metrics(_Strict):
+    """Where `/metrics` is served; port 0 = not at all."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)
+
+
+class Log(_Strict):
+    """How the agent speaks to its operator."""
+
+    level: Level = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Limits(_Strict):
+    """What is taken from the sensor side. Beyond it: a dead letter."""
+
+    payload_bytes: int = Field(1024 * 1024, ge=64, description="larger payloads are not even parsed")
+    readings_per_message: int = Field(100_000, ge=1)
+    earliest_time: int = Field(946_684_800, description="epoch s; earlier event times are refused (2000-01-01)")
+    future_s: float = Field(3600.0, ge=0, description="how far an event time may lie ahead of the gateway's clock")
+    deadletters: int = Field(10_000, ge=0, description="how many are kept for inspection; the oldest go first")
+    unacked_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="then reading from the broker pauses")
+
+
+class EdgeConfig(_Strict):
+    """The whole file."""
+
+    site: Name
+    gateway: Name
+    state_dir: Path
+    sensor_broker: Broker = Broker()
+    topics: tuple[Topic, ...] = Field(min_length=1)
+    channels: tuple[ChannelRule, ...] = Field(min_length=1)
+    assets: tuple[AssetRule, ...] = Field(min_length=1)
+    uplink: UplinkBroker = UplinkBroker()
+    journal: Journal = Journal()
+    outbox: Outbox = Outbox()
+    inference: Inference = Inference()
+    limits: Limits = Limits()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+
+    def channel_rule(self, asset: str, channel: str) -> ChannelRule | None:
+        """The rule that holds for a channel, or None: the channel is unknown."""
+        name = f"{asset}/{channel}"
+        return next((rule for rule in self.channels if fnmatchcase(name, rule.match)), None)
+
+    def asset_rule(self, asset: str) -> AssetRule | None:
+        """The rule that holds for an asset, or None: it is stored, but not watched by a model."""
+        return next((rule for rule in self.assets if fnmatchcase(asset, rule.match)), None)
+
+
+def load(path: Path) -> EdgeConfig:
+    """Read and check the file; relative paths in it are taken from its folder. Raises ConfigError."""
+    config = load_toml(path, EdgeConfig)
+    base = path.resolve().parent
+    assets = tuple(
+        rule.model_copy(update={"models": tuple(base / model for model in rule.models)}) for rule in config.assets
+    )
+    return config.model_copy(update={"assets": assets, "state_dir": base / config.state_dir})

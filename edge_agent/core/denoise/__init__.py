@@ -1,0 +1,1 @@
+"""Filters, one file each: causal, state in arrays over channels, exact under any cutting into batches."""

@@ -1,0 +1,82 @@
+"""Journal entries: everything that the results are a function of.
+
+An entry is one blob: MessagePack with its kind. Columns are little-endian bytes, as in the contract.
+Every entry carries the gateway's clock at its commit, so that time-outs replay as they happened.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from edge_agent.core.readings import ChannelKey, Readings, Waveform
+from models.contract.batch import pack
+
+
+class Data(msgspec.Struct, tag="data", kw_only=True):
+    """Readings and waveforms of one commit."""
+
+    arrival_ns: int
+    channels: list[ChannelKey]
+    index: bytes
+    time_ns: bytes
+    value: bytes
+    quality: bytes
+    waveforms: list[Waveform] = []
+
+    @classmethod
+    def of(cls, arrival_ns: int, readings: Readings, waveforms: Sequence[Waveform]) -> "Data":
+        """Pack columns."""
+        return cls(
+            arrival_ns=arrival_ns,
+            channels=readings.channels,
+            index=pack(readings.index, "<i4"),
+            time_ns=pack(readings.time_ns, "<i8"),
+            value=pack(readings.value),
+            quality=pack(readings.quality, "u1"),
+            waveforms=list(waveforms),
+        )
+
+    def readings(self) -> Readings:
+        """Unpack columns (read-only views)."""
+        return Readings(
+            self.channels,
+            np.frombuffer(self.index, "<i4"),
+            np.frombuffer(self.time_ns, "<i8"),
+            np.frombuffer(self.value, "<f8"),
+            np.frombuffer(self.quality, "u1"),
+        )
+
+
+class Tick(msgspec.Struct, tag="tick", kw_only=True):
+    """The gateway's clock, while no data came."""
+
+    arrival_ns: int
+
+
+class Configured(msgspec.Struct, tag="configured", kw_only=True):
+    """The configuration that holds from here on: the EdgeConfig as JSON, and the digest of each model file."""
+
+    arrival_ns: int
+    config: str
+    digests: dict[str, str]
+
+
+JournalEntry = Data | Tick | Configured
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(JournalEntry)
+
+
+def encode_entry(entry: JournalEntry) -> bytes:
+    """The blob that the journal keeps."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(content: bytes) -> JournalEntry:
+    """Raises ValueError when the bytes are no entry."""
+    try:
+        entry: JournalEntry = _decoder.decode(content)
+    except msgspec.DecodeError as error:
+        msg = f"no journal entry: {error}"
+        raise ValueError(msg) from error
+    return entry

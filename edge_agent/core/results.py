@@ -1,0 +1,74 @@
+"""Results of the pipeline, collected into the contract's batch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core.decide import Scores
+from edge_agent.core.readings import ChannelKey
+from models.contract.batch import Alarm, Batch, Inferences, Readings, pack
+from models.contract.schema import MEASUREMENTS
+
+
+class Results:
+    """Rows in the order in which they came; one object a batch."""
+
+    def __init__(self) -> None:
+        self._channels: dict[ChannelKey, int] = {}
+        self._readings: list[tuple[NDArray[np.generic], ...]] = []
+        self._models: dict[tuple[str, str, str], int] = {}
+        self._scored: list[tuple[NDArray[np.generic], ...]] = []
+        self.alarms: list[Alarm] = []
+        self.rows = 0
+
+    def add_readings(
+        self,
+        keys: Sequence[ChannelKey],
+        index: NDArray[np.integer],
+        time_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        denoised: NDArray[np.float64],
+        quality: NDArray[np.uint8],
+    ) -> None:
+        """N readings; index [n] points into `keys`."""
+        ids = np.array([self._channels.setdefault(key, len(self._channels)) for key in keys], np.int32)
+        self._readings.append((ids[index], time_ns, value, denoised, quality))
+        self.rows += len(index)
+
+    def add_scores(
+        self, assets: Sequence[str], model: str, version: str, time_ns: NDArray[np.int64], s: Scores
+    ) -> None:
+        """N scored windows of one model."""
+        ids = [self._models.setdefault((asset, model, version), len(self._models)) for asset in assets]
+        nothing = np.full(len(ids), np.nan)
+        columns = (s.fields.get(name, nothing) for name in MEASUREMENTS["inference"].floats)
+        self._scored.append((np.array(ids, np.int32), time_ns, *columns))
+        self.rows += len(ids)
+
+    def add_alarms(self, changes: list[Alarm]) -> None:
+        """Openings and closings."""
+        self.alarms += changes
+        self.rows += len(changes)
+
+    def batch(self, site: str, gateway: str, epoch: str, seq: int) -> Batch:
+        """All of it as one batch; columns that no model fills are left out."""
+        batch = Batch(site=site, gateway=gateway, epoch=epoch, seq=seq, alarms=self.alarms)
+        if self._readings:
+            index, time_ns, value, denoised, quality = map(np.concatenate, zip(*self._readings, strict=True))
+            batch.readings = Readings(
+                series=list(self._channels),
+                index=pack(index, "<i4"),
+                time_ns=pack(time_ns, "<i8"),
+                value=pack(value),
+                denoised=pack(denoised),
+                quality=pack(quality, "u1"),
+            )
+        if self._scored:
+            index, time_ns, *columns = map(np.concatenate, zip(*self._scored, strict=True))
+            names = MEASUREMENTS["inference"].floats
+            fields = {name: pack(c) for name, c in zip(names, columns, strict=True) if not np.isnan(c).all()}
+            batch.inferences = Inferences(
+                series=list(self._models), index=pack(index, "<i4"), time_ns=pack(time_ns, "<i8"), fields=fields
+            )
+        return batch

@@ -1,0 +1,54 @@
+"""Sliding windows over many interleaved series at once, with history across batches.
+
+The one idea behind every stateful stage: put each series' remembered values in front of its new ones in
+one long array, and take all windows from that. Nothing then depends on how batches were cut.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+Ids = NDArray[np.intp]
+
+
+class Segments(NamedTuple):
+    """n values of interleaved series, grouped by series with their order kept."""
+
+    order: Ids  # [n], puts the values in groups
+    series: Ids  # [k], the series touched, ascending
+    starts: Ids  # [k], first of each group
+    rank: Ids  # [n], which group a sorted value belongs to
+
+
+def segments(ids: NDArray[np.signedinteger]) -> Segments:
+    """Group by series. ids: int [n]."""
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    first = np.ones(len(ids), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(first)
+    return Segments(order, ordered[starts].astype(np.intp), starts, np.cumsum(first) - 1)
+
+
+def windows(grouped: Segments, values: NDArray[Scalar], history: NDArray[Scalar]) -> NDArray[Scalar]:
+    """The window that ends at each value, oldest first; `history` is brought up to date in place.
+
+    values: [n, …] in order of arrival. history: [series, w - 1, …], newest last.
+    Returns [n, w, …] in the order of `grouped` (sorted by series).
+    """
+    n, before = len(values), history.shape[1]
+    k = len(grouped.series)
+    longest = np.empty((n + k * before, *values.shape[1:]), values.dtype)
+    new = np.arange(n) + (grouped.rank + 1) * before
+    bases = grouped.starts + np.arange(k) * before
+    old = bases[:, None] + np.arange(before)
+    longest[new] = values[grouped.order]
+    longest[old] = history[grouped.series]
+    ends = np.append(bases[1:], len(longest))
+    history[grouped.series] = longest[ends[:, None] - before + np.arange(before)]
+    view = np.moveaxis(sliding_window_view(longest, before + 1, axis=0), -1, 1)
+    out: NDArray[Scalar] = view[new - before]
+    return out

@@ -1,0 +1,56 @@
+"""Windows of aligned frames, as a model wants them: float32 [n, window, channels], oldest frame first.
+
+A window ends at each frame whose cell is a multiple of the model's stride (counted from 1970, so that a
+restart changes nothing), if the frames before it follow each other without a gap. A window in which a
+channel is missing is not scored: it is counted, for an abstention is not a zero. Warm-up: window - 1 frames.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core.align import NEVER, Frames
+from edge_agent.core.segments import segments, windows
+
+Ids = NDArray[np.intp]
+
+
+class Windows(NamedTuple):
+    """Windows that are whole, and how many were not."""
+
+    asset: Ids  # [n]
+    time_ns: NDArray[np.int64]  # [n], of the last frame
+    frames: NDArray[np.float32]  # [n, window, channels]
+    unscored: int
+
+
+class Windowing:
+    """State: per asset the last window - 1 frames and their cells."""
+
+    def __init__(self, window: int, stride: int, channels: int) -> None:
+        self.window, self.stride, self.width = window, stride, channels
+        self.frames: NDArray[np.float64] = np.empty((0, window - 1, channels))
+        self.cells: NDArray[np.int64] = np.empty((0, window - 1), np.int64)
+
+    def grow(self, assets: int) -> None:
+        """Make room for more assets."""
+        more = max(0, assets - len(self.cells))
+        self.frames = np.concatenate((self.frames, np.full((more, self.window - 1, self.width), np.nan)))
+        self.cells = np.concatenate((self.cells, np.full((more, self.window - 1), NEVER)))
+
+    def step(self, closed: Frames, channels: Ids) -> Windows:
+        """Take the frames that closed. channels: [assets, width], the channel of each input; row -1 = not watched."""
+        watched = np.flatnonzero((channels[closed.asset] >= 0).any(axis=1))
+        asset, cell = closed.asset[watched], closed.cell[watched]
+        if not len(watched):
+            return Windows(asset, cell, np.empty((0, self.window, self.width), np.float32), 0)
+        values = closed.lookup(channels[closed.asset])[watched]
+        grouped = segments(asset)
+        frames, cells = windows(grouped, values, self.frames), windows(grouped, cell, self.cells)
+        ends = cells[:, -1] % self.stride == 0
+        whole = ends & (cells[:, 0] == cells[:, -1] - (self.window - 1)) & np.isfinite(frames).all(axis=(1, 2))
+        at = watched[grouped.order][whole]
+        return Windows(
+            closed.asset[at], closed.time_ns[at], frames[whole].astype(np.float32), int(np.sum(ends & ~whole))
+        )

@@ -1,0 +1,32 @@
+"""The agent's numbers, in the Prometheus text format."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+
+
+class Metrics:
+    """One registry an agent, so that several can live in one test."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        self.messages = Counter("tocsin_edge_messages", "MQTT messages received", registry=r)
+        self.readings = Counter("tocsin_edge_readings", "Readings and waveforms journalled", registry=r)
+        self.deadletters = Counter("tocsin_edge_deadletters", "Messages set aside", ["reason"], registry=r)
+        self.marked = Counter(
+            "tocsin_edge_marked", "Readings marked, and windows not scored, by reason", ["reason"], registry=r
+        )
+        self.commits = Counter("tocsin_edge_journal_commits", "Journal commits", registry=r)
+        self.waits = Counter("tocsin_edge_full_waits", "Waits because a file had no room", ["file"], registry=r)
+        self.alarms = Counter("tocsin_edge_alarms", "Alarms opened", registry=r)
+        self.reloads = Counter("tocsin_edge_reloads", "Configuration reloads", ["outcome"], registry=r)
+        self.backlog = Gauge("tocsin_edge_outbox_batches", "Batches without a receipt", registry=r)
+        self.lag = Gauge("tocsin_edge_journal_lag_entries", "Journal entries not yet used", registry=r)
+        self.connected = Gauge("tocsin_edge_connected", "1 = connected", ["broker"], registry=r)
+        self.provider = Gauge("tocsin_edge_provider_info", "ONNX Runtime provider in use", ["provider"], registry=r)
+        self.latency = Histogram(
+            "tocsin_edge_receipt_latency_seconds",
+            "From arrival at the gateway to the receipt",
+            registry=r,
+            buckets=_LATENCY_BUCKETS_S,
+        )

@@ -1,0 +1,117 @@
+"""What the agent needs of the world. Adapters implement these; `app.py` alone knows which."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from edge_agent.core.entries import JournalEntry
+from edge_agent.core.intake import DeadLetter, Message
+
+
+class JournalFullError(RuntimeError):
+    """No room for another entry until older ones have been used: wait and try again, acknowledge nothing."""
+
+
+class Stored(NamedTuple):
+    """An entry and its position."""
+
+    seq: int
+    entry: JournalEntry
+
+
+class Sealed(NamedTuple):
+    """A batch that waits for its receipt. `arrival_ns`: when the oldest of its data reached the gateway."""
+
+    seq: int
+    arrival_ns: int
+    payload: bytes
+
+
+class SensorLink(Protocol):
+    """Messages from the sensor broker. Every message taken is acknowledged by the caller, or comes again."""
+
+    def start(self, filters: Sequence[str]) -> None:
+        """Connect in the background, for ever; returns at once."""
+        ...
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Replace the topic filters."""
+        ...
+
+    def take(self, timeout_s: float) -> list[Message]:
+        """All messages that came since the last call; waits for the first, at most `timeout_s`."""
+        ...
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Confirm messages, in order of receipt. Those of an earlier connection are left: they come again."""
+        ...
+
+    def stop(self) -> None:
+        """Disconnect; the broker keeps the session."""
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can come now."""
+        ...
+
+
+class Journal(Protocol):
+    """Entries in order, durable when `append` returns."""
+
+    def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
+        """One durable commit; returns the last position. Raises JournalFullError."""
+        ...
+
+    def read(self, after: int, limit: int = 64) -> list[Stored]:
+        """Up to `limit` entries behind position `after`, in order."""
+        ...
+
+    def trim(self, used_through: int, now_ns: int) -> None:
+        """Let go of entries that are used and beyond the bounds of size and age."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class Outbox(Protocol):
+    """Sealed batches and the last snapshot, durable when a call returns."""
+
+    @property
+    def epoch(self) -> str:
+        """The name of this outbox's life."""
+        ...
+
+    @property
+    def through(self) -> int:
+        """The journal position up to which results were sealed."""
+        ...
+
+    def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
+        """Seal a batch; `build(epoch, seq)` makes its bytes. Returns seq. Raises JournalFullError."""
+        ...
+
+    def pending(self, after: int, limit: int) -> list[Sealed]:
+        """Batches without a receipt behind `after`, oldest first."""
+        ...
+
+    def discard(self, seqs: Sequence[int]) -> None:
+        """Forget batches whose receipt came."""
+        ...
+
+    def backlog(self) -> int:
+        """How many batches wait."""
+        ...
+
+    def save_snapshot(self, through: int, content: bytes) -> None:
+        """Replace the snapshot, in one step; `through` is the journal position it stands for."""
+        ...
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """The last snapshot, or None."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
