@@ -308,7 +308,16 @@ class Agent:
         self.metrics.commits.inc()
         for letter in entry.deadletters:
             self.metrics.deadletters.labels(letter.reason).inc()
-            _log.warning("a message was set aside", topic=letter.topic[:200], reason=letter.reason, text=letter.text)
+        if entry.deadletters:
+            # One line a commit: a sender gone wild must not fill the disk with logs as well.
+            last = entry.deadletters[-1]
+            _log.warning(
+                "messages were set aside; `tocsin edge deadletters` lists them",
+                count=len(entry.deadletters),
+                last_topic=last.topic[:200],
+                last_reason=last.reason,
+                last_text=last.text[:200],
+            )
 
     def _on_receipt(self, batch: Sealed, _receipt: Receipt) -> None:
         self.metrics.latency.observe(max(0, time.time_ns() - batch.arrival_ns) / 1e9)

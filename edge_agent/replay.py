@@ -1,0 +1,80 @@
+"""The agent's pipeline over recorded data, without brokers: what a live hour gave, or would have given.
+
+The same intake and the same pipeline as live; only the clock is the recording's own.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from edge_agent.adapters.inference import ModelShelf
+from edge_agent.adapters.journal_sqlite import SqliteJournal
+from edge_agent.config import EdgeConfig
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.intake import Intake, Message
+from edge_agent.core.pipeline import Pipeline
+from edge_agent.core.results import Results
+from models.contract.batch import Batch
+
+_MESSAGES = 256  # an entry; results do not depend on it
+_SILENCE_NS = 366 * 86_400 * 1_000_000_000  # after the last entry: every open frame closes
+
+
+class Replay:
+    """Counts what could not be used while it runs."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self._config = config
+        self.deadletters: list[str] = []
+
+    def of_messages(self, messages: Iterable[Message]) -> Iterator[Batch]:
+        """Results of recorded messages, in their order. Raises BundleError, StartError."""
+        return self._results(self._entries(messages), None)
+
+    def of_journal(self, path: Path) -> Iterator[Batch]:
+        """Results of an agent's journal, with its own configurations and models. Raises BundleError, StartError."""
+        return self._results(_journalled(path, self._config), self._config.state_dir / "models")
+
+    def _results(self, entries: Iterable[JournalEntry], shelf_folder: Path | None) -> Iterator[Batch]:
+        with tempfile.TemporaryDirectory() as scratch:
+            shelf = ModelShelf(shelf_folder or Path(scratch), self._config.inference)
+            pipeline, last_ns = Pipeline(shelf.find), 0
+            if shelf_folder is None:
+                pipeline.step(self._configured(shelf), Results())
+            for seq, entry in enumerate(entries, 1):
+                last_ns = max(last_ns, entry.arrival_ns)
+                yield from self._step(pipeline, entry, seq)
+            if last_ns:
+                yield from self._step(pipeline, Tick(arrival_ns=last_ns + _SILENCE_NS), 0)
+
+    def _step(self, pipeline: Pipeline, entry: JournalEntry, seq: int) -> Iterator[Batch]:
+        results = Results()
+        if pipeline.is_configured or isinstance(entry, Configured):
+            pipeline.step(entry, results)
+        if results.rows:
+            yield results.batch(self._config.site, self._config.gateway, "replay", seq)
+
+    def _configured(self, shelf: ModelShelf) -> Configured:
+        paths = sorted({path for rule in self._config.assets for path in rule.models})
+        digests = {str(path): shelf.adopt(path) for path in paths}
+        return Configured(arrival_ns=0, config=self._config.model_dump_json(), digests=digests)
+
+    def _entries(self, messages: Iterable[Message]) -> Iterator[JournalEntry]:
+        intake, source = Intake(self._config), iter(messages)
+        while some := list(islice(source, _MESSAGES)):
+            entry = intake.take(some)
+            self.deadletters += [f"{letter.topic}: {letter.reason}: {letter.text}" for letter in entry.deadletters]
+            if len(entry.readings.index) or entry.waveforms:
+                yield Data.of(some[-1].arrival_ns, entry.readings, entry.waveforms)
+
+
+def _journalled(path: Path, config: EdgeConfig) -> Iterator[JournalEntry]:
+    journal = SqliteJournal(path, config.journal.max_bytes, config.journal.max_age_s, config.limits.deadletters)
+    try:
+        cursor = 0
+        while stored := journal.read(cursor):
+            for cursor, entry in stored:  # noqa: B020 - the position read last is where to go on
+                yield entry
+    finally:
+        journal.close()
