@@ -100,6 +100,10 @@ class Outbox(Protocol):
         """Forget batches whose receipt came."""
         ...
 
+    def set_aside(self, seq: int, reason: str) -> None:
+        """Keep a batch that was refused whole, out of the way of the others."""
+        ...
+
     def backlog(self) -> int:
         """How many batches wait."""
         ...

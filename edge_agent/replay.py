@@ -74,7 +74,8 @@ def _journalled(path: Path, config: EdgeConfig) -> Iterator[JournalEntry]:
     try:
         cursor = 0
         while stored := journal.read(cursor):
-            for cursor, entry in stored:  # noqa: B020 - the position read last is where to go on
+            cursor = stored[-1].seq
+            for _, entry in stored:
                 yield entry
     finally:
         journal.close()

@@ -4,10 +4,11 @@ Plan
     batch(seq, arrival_ns, crc, payload)   `seq` counts from 1 without a gap for one `epoch`
     meta(key, value)                       epoch; through = journal position whose results are sealed
     snapshot(id = 1, through, crc, content)
+    refused(seq, reason, payload)          batches that no aggregator takes, the newest REFUSED_KEPT
 
 Invariants
 1. A batch and the journal position it reaches are committed together: a restart neither skips nor repeats.
-2. A batch is deleted only on its receipt.
+2. A batch is deleted only on its receipt; one that was refused whole is set aside, not deleted.
 3. A new file has a new epoch, so that the aggregator never takes its batch 1 for an older one.
 """
 
@@ -23,11 +24,13 @@ from edge_agent.adapters.database import checksum, open_database
 from edge_agent.ports import JournalFullError, Sealed
 
 _log = structlog.get_logger()
+REFUSED_KEPT = 1000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, arrival_ns INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused (seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS snapshot (
   id INTEGER PRIMARY KEY CHECK (id = 1), through INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL);
 """
@@ -89,6 +92,20 @@ class SqliteOutbox:
         with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("DELETE FROM batch WHERE seq = ?", [(seq,) for seq in seqs])
+            self._database.execute("COMMIT")
+
+    def set_aside(self, seq: int, reason: str) -> None:
+        """Keep a refused batch for inspection, out of the way of the others."""
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(
+                "INSERT OR REPLACE INTO refused SELECT seq, ?, payload FROM batch WHERE seq = ?", (reason, seq)
+            )
+            self._database.execute("DELETE FROM batch WHERE seq = ?", (seq,))
+            self._database.execute(
+                "DELETE FROM refused WHERE seq NOT IN (SELECT seq FROM refused ORDER BY seq DESC LIMIT ?)",
+                (REFUSED_KEPT,),
+            )
             self._database.execute("COMMIT")
 
     def backlog(self) -> int:

@@ -6,8 +6,9 @@
 Rules
 1. Only a receipt lets a batch go; the broker's PUBACK means nothing (brokers lose what they confirmed).
 2. A batch without a receipt is sent again after `receipt_timeout_s`, then after twice that, up to a minute.
-3. A batch refused whole is a fault that a person must see: it is logged as an error and let go, for it
-   would be refused for ever.
+3. A batch refused whole is a fault that a person must see: it is logged as an error and set aside, for it
+   would be refused for ever and stand in the way of the others.
+4. A receipt is matched by its correlation data: an aggregator that cannot read a batch knows nothing else of it.
 """
 
 import asyncio
@@ -89,7 +90,8 @@ class Uplink:
         try:
             async for message in client.messages:
                 if isinstance(message.payload, bytes):
-                    await self._receive(message.payload)
+                    correlation = getattr(message.properties, "CorrelationData", b"")
+                    await self._receive(message.payload, correlation)
                 if sender.done():
                     break
         finally:
@@ -128,20 +130,25 @@ class Uplink:
         properties.CorrelationData = f"{self._outbox.epoch}:{batch.seq}".encode()
         await client.publish(self._topic["batch"], batch.payload, qos=1, properties=properties)
 
-    async def _receive(self, payload: bytes) -> None:
+    async def _receive(self, payload: bytes, correlation: bytes) -> None:
         try:
             receipt = decode_receipt(payload)
         except ContractError as error:
             _log.warning("a receipt cannot be read", error=str(error))
             return
-        sent = self._under_way.pop(receipt.seq, None) if receipt.epoch == self._outbox.epoch else None
+        epoch, _, number = correlation.decode("ascii", "replace").partition(":")
+        known = epoch == self._outbox.epoch and number.isdecimal()
+        sent = self._under_way.pop(int(number), None) if known else None
         if sent is None:  # a second receipt of a batch that was sent twice
             return
+        seq = sent.batch.seq
         if not receipt.stored:
-            _log.error("the aggregator refuses a batch", seq=receipt.seq, reason=receipt.reason)
+            _log.error("the aggregator refuses a batch; it is set aside", seq=seq, reason=receipt.reason)
+            await asyncio.to_thread(self._outbox.set_aside, seq, receipt.reason)
+            return
         for refusal in receipt.refused:
             _log.error("the database refuses a row", row=refusal.row, reason=refusal.reason)
-        await asyncio.to_thread(self._outbox.discard, [receipt.seq])
+        await asyncio.to_thread(self._outbox.discard, [seq])
         self._on_receipt(sent.batch, receipt)
         self._hint.set()
 

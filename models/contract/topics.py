@@ -36,3 +36,8 @@ def parse(name: str) -> tuple[str, str, Kind] | None:
     if not (_NAME.match(site) and _NAME.match(gateway)):
         return None
     return next(((site, gateway, known) for known in KINDS if known == kind), None)
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe as one topic level: 'Volume Flow RateRMS' becomes 'Volume_Flow_RateRMS'."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name.strip()).lstrip("_.-")[:64]

@@ -1,0 +1,47 @@
+"""Servers that many tests share: started once a session, and only when a test asks for them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# `tests.servers` is importable from wherever pytest is started.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.servers import Influx1, Mosquitto, find_binary
+
+_SERVERS = ("mosquitto", "influx1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses a real server is an integration test, without having to say so."""
+    for item in items:
+        if any(name in getattr(item, "fixturenames", ()) for name in _SERVERS):
+            item.add_marker(pytest.mark.integration)
+
+
+def _require(binary: str, package: str) -> None:
+    if find_binary(binary):
+        return
+    reason = f"{binary} is not installed: apt-get install {package}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A running MQTT broker. A test that stops it must start it again."""
+    _require("mosquitto", "mosquitto")
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influx1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influx1]:
+    """A running InfluxDB 1.x. Tests keep apart by using a database each."""
+    _require("influxd", "influxdb")
+    with Influx1(tmp_path_factory.mktemp("influx1")) as server:
+        yield server
