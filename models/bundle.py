@@ -12,6 +12,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,11 +138,14 @@ def parse_bundle(content: bytes, label: str) -> Bundle:
             if names != sorted((_MODEL, _MANIFEST)):
                 msg = f"{label}: holds {names}, not {_MANIFEST} and {_MODEL}"
                 raise BundleError(msg)
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                msg = f"{label}: holds compressed parts; a bundle's are stored as they are"
+                raise BundleError(msg)
             if sum(info.file_size for info in archive.infolist()) > MAX_BUNDLE_BYTES:
                 msg = f"{label}: unpacks to more than {MAX_BUNDLE_BYTES} bytes"
                 raise BundleError(msg)
             text, model = archive.read(_MANIFEST), archive.read(_MODEL)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
         msg = f"{label}: no bundle: {error}"

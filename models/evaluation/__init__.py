@@ -1,0 +1,1 @@
+"""Runs the kit on public benchmarks and writes the verdicts that their scorers read."""

@@ -1,0 +1,1 @@
+"""The simulated plant: machines that fail on schedule, and the replayer of recorded data."""
