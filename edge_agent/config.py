@@ -25,7 +25,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # No infinity: the configuration is journalled as JSON, which has none.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Broker(_Strict):
@@ -140,7 +141,7 @@ class Outbox(_Strict):
 
     max_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
     batch_rows: int = Field(5000, ge=1, le=100_000)
-    batch_age_s: float = Field(0.05, ge=0, le=60)
+    batch_age_s: float = Field(0.02, ge=0, le=60)
 
 
 class Inference(_Strict):

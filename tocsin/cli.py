@@ -17,7 +17,7 @@ class _Part(NamedTuple):
 
 
 _PARTS = {
-    "edge": _Part("edge_agent.cli", "The agent on the gateway: sensor topics in, results out."),
+    "edge": _Part("tocsin.edge", "The agent on the gateway: sensor topics in, results out."),
     "aggregator": _Part("aggregator.cli", "From the gateways' results to the database, and questions to it."),
     "plant": _Part("tocsin.plant.cli", "Simulate machines, or replay recorded ones, over MQTT."),
     "model": _Part("tocsin.model", "Inspect, train and evaluate models."),

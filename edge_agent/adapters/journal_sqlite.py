@@ -46,7 +46,7 @@ class SqliteJournal:
         self._max_age_ns = int(max_age_s * 1e9)
         self._max_deadletters = max_deadletters
         self._lock = threading.Lock()
-        self.damaged = 0
+        self._damaged: set[int] = set()
 
     def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the position of the last entry. Raises JournalFullError."""
@@ -77,21 +77,25 @@ class SqliteJournal:
             return self._last()
 
     def read(self, after: int, limit: int = 64) -> list[Stored]:
-        """Up to `limit` entries behind `after`. A damaged one is counted and left out."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
-            ).fetchall()
-        found = []
-        for seq, crc, content in rows:
-            try:
-                if checksum(content) != crc:
-                    raise ValueError("wrong checksum")  # noqa: TRY301 - one path for both faults
-                found.append(Stored(seq, decode_entry(content)))
-            except ValueError as error:
-                self.damaged += 1
-                _log.error("a journal entry is damaged and was left out", seq=seq, error=str(error))
+        """Up to `limit` entries behind `after`, none only at the end. A damaged one is counted once and left out."""
+        found: list[Stored] = []
+        while not found and (rows := self._rows(after, limit)):
+            for seq, crc, content in rows:
+                after = seq
+                try:
+                    if checksum(content) != crc:
+                        raise ValueError("wrong checksum")  # noqa: TRY301 - one path for both faults
+                    found.append(Stored(seq, decode_entry(content)))
+                except ValueError as error:
+                    if seq not in self._damaged:
+                        self._damaged.add(seq)
+                        _log.error("a journal entry is damaged and was left out", seq=seq, error=str(error))
         return found
+
+    @property
+    def damaged(self) -> int:
+        """How many entries were left out."""
+        return len(self._damaged)
 
     def last(self) -> int:
         """The position of the newest entry ever appended; 0 = none."""
@@ -128,6 +132,12 @@ class SqliteJournal:
         """Release the file."""
         with self._lock:
             self._database.close()
+
+    def _rows(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        with self._lock:
+            return self._database.execute(
+                "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+            ).fetchall()
 
     def _last(self) -> int:
         return self._scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)")

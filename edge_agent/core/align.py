@@ -2,7 +2,7 @@
 
 Cell k of an asset with period p holds the readings with (k-1)p < t <= kp; its frame, stamped kp, has for
 each channel the last such reading, else the last one before, for as long as `hold_s`. A cell closes when a
-reading of the asset lies `lateness_s` beyond its end, or when the asset has been silent for `idle_s` on
+reading of the asset lies more than `lateness_s` beyond its end, or when the asset has been silent for `idle_s` on
 the gateway's clock. A reading for a closed cell is late: it is marked and changes no frame.
 
 Invariants
@@ -120,7 +120,7 @@ class Align:
         ordered = time_ns[grouped.order]
         period, lateness = (setting[asset[grouped.order]] for setting in (grid.period_ns, grid.lateness_ns))
         # The cell that each reading closes, and the running maximum of those before it, per asset.
-        closes = (ordered - lateness) // period
+        closes = (ordered - lateness - 1) // period
         closes_so_far = _running_max(closes, grouped.rank)
         closed = self.closed[grouped.series][grouped.rank]
         earlier = np.concatenate(([NEVER], closes_so_far[:-1]))

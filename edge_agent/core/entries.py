@@ -76,7 +76,7 @@ def decode_entry(content: bytes) -> JournalEntry:
     """Raises ValueError when the bytes are no entry."""
     try:
         entry: JournalEntry = _decoder.decode(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         msg = f"no journal entry: {error}"
         raise ValueError(msg) from error
     return entry

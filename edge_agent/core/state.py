@@ -15,7 +15,7 @@ def load(content: bytes) -> Any:  # noqa: ANN401 - what `dump` was given
     """The tree, with arrays of their own (writable). Raises ValueError when the bytes are not of `dump`."""
     try:
         return _restore(msgspec.msgpack.decode(content))
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, SyntaxError, RecursionError) as error:
         msg = f"no snapshot: {error}"
         raise ValueError(msg) from error
 

@@ -180,7 +180,7 @@ def _pump_csv(path: Path) -> int:
     rng = np.random.default_rng(7)
     load = np.convolve(rng.normal(size=720), np.ones(20) / 20, "same")
     values = np.column_stack([load, 2 * load, -load, 0.5 * load]) + rng.normal(scale=0.05, size=(720, 4))
-    values[500:, 1] += 3.0
+    values[500:, 1] += 8.0
     rows = [
         f"2020-03-09 10:{s // 60 % 60:02d}:{s % 60:02d};" + ";".join(f"{v:.5f}" for v in row) + f";{int(s >= 500)}.0"
         for s, row in enumerate(values)

@@ -10,6 +10,7 @@ A message counts whole or not at all. `ts` may also be called `time` or `timesta
 """
 
 import math
+from reprlib import repr as brief  # of bounded depth: a repr of 1,000 nested lists is a RecursionError
 
 import numpy as np
 import orjson
@@ -44,13 +45,13 @@ def decode_json(payload: bytes, asset: str, channel: str | None, arrival_ns: int
 
 def _single(item: object, asset: str, channel: str | None) -> Value:
     if not isinstance(item, dict):
-        raise DecodeError("shape", f"{item!r:.60}: not an object")
+        raise DecodeError("shape", f"{brief(item):.60}: not an object")
     name = channel if channel is not None else item.get("channel")
     if not isinstance(name, str):
         raise DecodeError("channel", "neither the topic nor the payload names a channel")
     key = next((key for key in _VALUE_KEYS if key in item), None)
     if key is None:
-        raise DecodeError("shape", f"{item!r:.60}: no key 'value'")
+        raise DecodeError("shape", f"{brief(item):.60}: no key 'value'")
     return Value((asset, name), _time(item), _number(item[key], name))
 
 
@@ -70,12 +71,13 @@ def _column(
         raise DecodeError("channel", "a column of values needs a topic that names the channel")
     dt_s = content.get("dt")
     if isinstance(dt_s, bool) or not isinstance(dt_s, int | float) or not 0 < dt_s < 86_400:
-        raise DecodeError("shape", f"dt {dt_s!r:.60}: the seconds from one value to the next, above 0, are needed")
+        raise DecodeError("shape", f"dt {brief(dt_s):.60}: the seconds from one value to the next, above 0, are needed")
     # numpy alone would also read numbers from text, and true as 1.
     if not all(type(value) in (float, int) for value in values):
         raise DecodeError("value", f"{channel}: a column holds numbers only")
     try:
-        samples = np.array(values, "<f4")
+        with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and is refused below
+            samples = np.array(values, "<f4")
     except OverflowError as error:
         raise DecodeError("value", f"{channel}: a column holds numbers only") from error
     if not samples.size or not np.isfinite(samples).all():
@@ -96,5 +98,5 @@ def _time(item: dict[str, object]) -> int | None:
 
 def _number(raw: object, name: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise DecodeError("value", f"{name}: {raw!r:.60} is no finite number")
+        raise DecodeError("value", f"{name}: {brief(raw):.60} is no finite number")
     return float(raw)

@@ -5,6 +5,7 @@ covers the years 1973 to 5138 of its unit). Text is ISO 8601; without a zone it 
 """
 
 from datetime import UTC, datetime
+from reprlib import repr as brief
 
 from edge_agent.core.errors import DecodeError
 
@@ -15,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def parse_time_ns(raw: object) -> int:
     """Raises DecodeError with the reason `time`."""
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-        msg = f"time {raw!r:.60}: allowed are a number since 1970 (s, ms, µs or ns) and ISO 8601 text"
+        msg = f"time {brief(raw):.60}: allowed are a number since 1970 (s, ms, µs or ns) and ISO 8601 text"
         raise DecodeError("time", msg)
     if isinstance(raw, str):
         return _iso(raw)
@@ -30,7 +31,7 @@ def _iso(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        msg = f"time {text!r:.60}: no ISO 8601 time"
+        msg = f"time {brief(text):.60}: no ISO 8601 time"
         raise DecodeError("time", msg) from error
     span = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return ((span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds) * 1000
