@@ -73,19 +73,20 @@ def latest(config: Config, asset: Asset = None, as_json: AsJson = False) -> None
 
 
 @query.command()
-def health(config: Config, as_json: AsJson = False) -> None:
+def health(config: Config, asset: Asset = None, *, as_json: AsJson = False) -> None:
     """The newest judgement of each model on each machine, the worst first."""
-    _ask(config, lambda reader: reader.health(), as_json=as_json)
+    _ask(config, lambda reader: _of(asset, reader.health()), as_json=as_json)
 
 
 @query.command()
 def alarms(
     config: Config,
+    asset: Asset = None,
     open_only: Annotated[bool, typer.Option("--open/--all", help="Open alarms only, or closed ones as well.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """The state of each alarm, since when, and why."""
-    _ask(config, lambda reader: reader.alarms(open_only=open_only), as_json=as_json)
+    _ask(config, lambda reader: _of(asset, reader.alarms(open_only=open_only)), as_json=as_json)
 
 
 @query.command()
@@ -103,6 +104,10 @@ def series(
     """One channel's readings, or one output of the models, over time."""
     since_ns = _since_ns(since, time.time_ns())
     _ask(config, lambda reader: reader.series(asset, channel, since_ns, MAX_TIME_NS, limit), as_json=as_json)
+
+
+def _of(asset: str | None, rows: list[Row]) -> list[Row]:
+    return [row for row in rows if asset in {None, row["asset"]}]
 
 
 def _ask(config: Path, question: Callable[[Reader], list[Row]], *, as_json: bool) -> None:

@@ -104,7 +104,9 @@ def run_cli(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One command to its end."""
     code = f"import sys; from {module} import app; sys.argv[0] = 'x'; app()"
     environment = os.environ | {"PYTHONPATH": str(_ROOT), "COLUMNS": "200"}
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True, env=environment
+    )
 
 
 def query(folder: Path, *arguments: str) -> list[dict[str, Any]]:

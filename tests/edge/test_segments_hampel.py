@@ -156,9 +156,7 @@ def test_grouping_keeps_each_series_in_order(ids: list[int]) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), max_size=5), st.integers(1, 5))
 @settings(deadline=None)
-def test_each_value_sees_the_last_values_of_its_own_series_across_batches(
-    batches: list[list[int]], width: int
-) -> None:
+def test_each_value_sees_the_last_values_of_its_own_series_across_batches(batches: list[list[int]], width: int) -> None:
     history = np.full((4, width - 1, 2), -1)
     past: dict[int, list[int]] = defaultdict(lambda: [-1] * width)
     counter = 0

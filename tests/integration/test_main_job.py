@@ -78,7 +78,7 @@ def test_a_published_reading_becomes_a_row_with_its_quality(tmp_path: Path, brok
 
 def test_bad_input_becomes_dead_letters_and_nothing_else_is_lost(tmp_path: Path, broker: Mosquitto) -> None:
     store = tmp_path / "store.db"
-    bad = {
+    bad: dict[str, list[object]] = {
         "m1/known": [
             b"{not json",
             {"ts": T0_MS, "value": "NaN"},
