@@ -85,7 +85,8 @@ class Agent:
         )
         self._intake = Intake(config)
         self._pipeline = Pipeline(self._shelf.find)
-        self._cursor = 0
+        self._cursor = 0  # journal position up to which the pipeline has gone
+        self._snapshot = 0  # journal position of the last snapshot
         self._started_ns = time.time_ns()
         self._stopping, self._ingested = threading.Event(), threading.Event()
         self._journalled = threading.Event()
@@ -93,8 +94,7 @@ class Agent:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises StartError, BundleError, OSError when it cannot start."""
-        self._adopt(self._config)
-        self._recover()
+        self._recover(self._adopt(self._config))
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -190,15 +190,25 @@ class Agent:
                 loop.call_soon_threadsafe(self._uplink.hint)
             if now_s - trim_s > _TRIM_S:
                 trim_s = now_s
-                self._journal.trim(min(self._outbox.through, self._cursor), time.time_ns())
+                # What a restart needs stays: everything behind the snapshot.
+                self._journal.trim(min(self._outbox.through, self._snapshot), time.time_ns())
             if not results.rows and (now_s - snapshot_s > _SNAPSHOT_S or (is_last_round and not stored)):
                 snapshot_s = now_s
-                self._outbox.save_snapshot(self._cursor, state.dump(self._pipeline.snapshot()))
+                self._save_snapshot()
             if is_last_round and not stored:
                 return
             if not stored:
                 wait_s = max(0.001, self._config.outbox.batch_age_s - age_s) if results.rows else _TICK_S
                 self._journalled.wait(wait_s)
+
+    def _save_snapshot(self) -> None:
+        """Without room for it the last one stays: a restart then replays more of the journal."""
+        try:
+            self._outbox.save_snapshot(self._cursor, state.dump(self._pipeline.snapshot()))
+        except JournalFullError as error:
+            _log.warning("the outbox has no room for a snapshot: the last one stays", error=str(error))
+        else:
+            self._snapshot = self._cursor
 
     def _seal(self, results: Results, arrival_ns: int) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the journal has it all)."""
@@ -222,17 +232,20 @@ class Agent:
                 self._pipeline.counts.clear()
                 return True
 
-    def _recover(self) -> None:
+    def _recover(self, configured: Configured) -> None:
         """Snapshot, then the journal behind it; what is sealed already is not sealed again."""
         saved = self._outbox.load_snapshot()
         through, last = self._outbox.through, self._journal.last()
         if saved is not None and saved[0] <= last:
-            self._cursor = saved[0]
+            self._cursor = self._snapshot = saved[0]
             try:
                 self._pipeline.restore(state.load(saved[1]))
             except (ValueError, KeyError, BundleError) as error:
                 _log.warning("the snapshot cannot be used; the journal is replayed", error=str(error))
-                self._pipeline, self._cursor = Pipeline(self._shelf.find), 0
+                self._pipeline, self._cursor, self._snapshot = Pipeline(self._shelf.find), 0, 0
+        if not self._pipeline.is_configured:
+            # The first start, or no snapshot: the journal may begin behind its first configuration.
+            self._pipeline.step(configured, Results())
         if last < through:
             _log.error("the journal is older than the outbox: it was replaced or set aside", last=last, through=through)
         while self._cursor < min(through, last):
@@ -240,34 +253,22 @@ class Agent:
             if not known:
                 break
             for seq, entry in known:
-                if self._pipeline.is_configured or isinstance(entry, Configured):
-                    self._pipeline.step(entry, Results())
+                self._pipeline.step(entry, Results())
                 self._cursor = seq
         self._pipeline.counts.clear()
-        if not self._pipeline.is_configured:
-            self._cursor = max(self._cursor, self._first_usable())
 
-    def _first_usable(self) -> int:
-        """Where to begin without a snapshot: the position before the first configuration that is kept."""
-        cursor = 0
-        while entries := self._journal.read(cursor):
-            for seq, entry in entries:
-                if isinstance(entry, Configured):
-                    return seq - 1
-                cursor = seq
-        return cursor
-
-    def _adopt(self, config: EdgeConfig) -> None:
+    def _adopt(self, config: EdgeConfig) -> Configured:
         """Check and keep the models, then journal the configuration with their digests."""
         paths = sorted({path for rule in config.assets for path in rule.models})
         digests = {str(path): self._shelf.adopt(path) for path in paths}
-        text = config.model_dump_json()
-        self._journal.append(Configured(arrival_ns=time.time_ns(), config=text, digests=digests))
+        entry = Configured(arrival_ns=time.time_ns(), config=config.model_dump_json(), digests=digests)
+        self._journal.append(entry)
         self._config = config
         self._journalled.set()
         self.metrics.provider.clear()
         for model in self._shelf.models:
             self.metrics.provider.labels(model.provider).set(1)
+        return entry
 
     def _reload(self) -> None:
         """SIGHUP."""

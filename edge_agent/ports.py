@@ -109,7 +109,10 @@ class Outbox(Protocol):
         ...
 
     def save_snapshot(self, through: int, content: bytes) -> None:
-        """Replace the snapshot, in one step; `through` is the journal position it stands for."""
+        """Replace the snapshot, in one step; `through` is the journal position it stands for.
+
+        Raises JournalFullError; the last one is kept then.
+        """
         ...
 
     def load_snapshot(self) -> tuple[int, bytes] | None:

@@ -114,11 +114,14 @@ class SqliteOutbox:
             return int(self._database.execute("SELECT count(*) FROM batch").fetchone()[0])
 
     def save_snapshot(self, through: int, content: bytes) -> None:
-        """Replace the snapshot, in one step."""
+        """Replace the snapshot, in one step. Raises JournalFullError; the last one is kept then."""
         with self._lock:
-            self._database.execute(
-                "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (through, checksum(content), content)
-            )
+            try:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (through, checksum(content), content)
+                )
+            except sqlite3.OperationalError as error:
+                raise JournalFullError(str(error)) from error
 
     def load_snapshot(self) -> tuple[int, bytes] | None:
         """The last snapshot, or None when there is none that can be trusted."""

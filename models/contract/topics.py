@@ -15,7 +15,7 @@ _NAME = re.compile(NAME_PATTERN)
 def topic(site: str, gateway: str, kind: Kind) -> str:
     """The topic of one kind for one gateway. Raises ValueError when a name is no safe topic level."""
     for label, name in (("site", site), ("gateway", gateway)):
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             msg = f"{label} {name!r}: allowed are 1 to 64 of A-Z a-z 0-9 _ . -, a letter or digit first"
             raise ValueError(msg)
     return f"{PREFIX}/{site}/{gateway}/{kind}"
@@ -33,7 +33,7 @@ def parse(name: str) -> tuple[str, str, Kind] | None:
     if len(parts) != len(PREFIX.split("/")) + 3 or not name.startswith(PREFIX + "/"):
         return None
     site, gateway, kind = parts[-3:]
-    if not (_NAME.match(site) and _NAME.match(gateway)):
+    if not (_NAME.fullmatch(site) and _NAME.fullmatch(gateway)):
         return None
     return next(((site, gateway, known) for known in KINDS if known == kind), None)
 

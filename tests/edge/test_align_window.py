@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ GRID = Grid(
     idle_ns=np.array([3000 * MS, 2000 * MS, 5000 * MS]),
     hold=np.array([3, 0, 5]),
 )
+
+
+Cells = dict[int, tuple[int, float]]  # of one channel: cell -> (time, value)
 
 
 class Reading(NamedTuple):
@@ -74,12 +78,13 @@ def vectorised(steps: list[Step], window: int, stride: int) -> Found:
     return found._replace(unscored=unscored)
 
 
-def naive(steps: list[Step], window: int, stride: int) -> Found:
+def replayed(steps: list[Step]) -> tuple[list[bool], dict[int, int], dict[int, Cells]]:
+    """Late flags in order, the last closed cell of each asset, the cells of each channel."""
     late: list[bool] = []
     closed: dict[int, int] = {}
     newest: dict[int, int] = {}
     arrived: dict[int, int] = {}
-    cells: dict[int, dict[int, tuple[int, float]]] = defaultdict(dict)  # channel -> cell -> (time, value)
+    cells: dict[int, Cells] = defaultdict(dict)
     for step in steps:
         for asset, time_ns in newest.items():
             if step.arrival_ns - arrived[asset] > int(GRID.idle_ns[asset]):
@@ -90,14 +95,19 @@ def naive(steps: list[Step], window: int, stride: int) -> Found:
             is_late = asset in closed and cell <= closed[asset]
             late.append(is_late)
             by_cell = cells[reading.channel]
-            if not is_late and not math.isnan(reading.value):
-                if cell not in by_cell or reading.time_ns >= by_cell[cell][0]:
-                    by_cell[cell] = (reading.time_ns, reading.value)
+            is_newest = cell not in by_cell or reading.time_ns >= by_cell[cell][0]
+            if is_newest and not is_late and not math.isnan(reading.value):
+                by_cell[cell] = (reading.time_ns, reading.value)
             # The newest cell whose end lies more than the lateness before this reading.
             closes = -((int(GRID.lateness_ns[asset]) - reading.time_ns) // period(asset)) - 1
             closed[asset] = max(closed.get(asset, closes), closes)
             newest[asset] = max(newest.get(asset, reading.time_ns), reading.time_ns)
             arrived[asset] = step.arrival_ns
+    return late, closed, cells
+
+
+def naive(steps: list[Step], window: int, stride: int) -> Found:
+    late, closed, cells = replayed(steps)
     frames: dict[tuple[int, int], tuple[float, ...]] = {}
     windows: dict[tuple[int, int], bytes] = {}
     unscored = 0
@@ -122,7 +132,7 @@ def period(asset: int) -> int:
     return int(GRID.period_ns[asset])
 
 
-def last(by_cell: dict[int, tuple[int, float]], k: int, hold: int) -> float:
+def last(by_cell: Cells, k: int, hold: int) -> float:
     return next((by_cell[c][1] for c in range(k, k - hold - 1, -1) if c in by_cell), math.nan)
 
 
@@ -163,7 +173,7 @@ def test_cutting_readings_of_one_arrival_into_more_steps_changes_nothing(steps: 
     finer = []
     for arrival_ns, readings in steps:
         bounds = [0, *sorted(min(c, len(readings)) for c in cuts), len(readings)]
-        finer += [Step(arrival_ns, readings[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        finer += [Step(arrival_ns, readings[a:b]) for a, b in pairwise(bounds)]
     assert vectorised(finer, 3, 1) == vectorised(steps, 3, 1)
 
 
@@ -204,15 +214,15 @@ def test_no_window_reaches_over_a_gap() -> None:
 
 
 @given(journals(), st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=80)
 def test_late_readings_change_no_frame(steps: list[Step], data: st.DataObject) -> None:
+    # All arrive at once: which readings there are also says when an asset falls silent, and that is not the claim.
+    steps = [Step(T0, readings) for _, readings in steps]
     whole = vectorised(steps, 2, 1)
     flags = iter(whole.late)
-    kept = [Step(a, [r for r in readings if not next(flags) or data.draw(st.booleans())]) for a, readings in steps]
-    # Leaving out readings changes when silence is noticed: compare where every asset still speaks at every step.
-    spoken = [{int(ASSET_OF[r.channel]) for r in s.readings} for s in steps]
-    if spoken == [{int(ASSET_OF[r.channel]) for r in s.readings} for s in kept]:
-        assert vectorised(kept, 2, 1).frames == whole.frames
+    kept = [Step(T0, [r for r in readings if not next(flags) or data.draw(st.booleans())]) for _, readings in steps]
+    found = vectorised(kept, 2, 1)
+    assert (found.frames, found.windows) == (whole.frames, whole.windows)
 
 
 def test_windows_end_at_multiples_of_the_stride_counted_from_1970() -> None:

@@ -1,5 +1,6 @@
 """From scores to alarms."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def manifest(**threshold: Any) -> Manifest:
 
 def decided(decide: Decide, scores: list[float], start: int = 1, asset: str = "a") -> list[Alarm]:
     times = np.arange(start, start + len(scores), dtype=np.int64)
-    fields = {decide.manifest.threshold.output: np.array(scores)}
+    output: str = decide.manifest.threshold.output
+    fields = {output: np.array(scores)}
     return decide.step([asset] * len(scores), times, Scores(fields, None))
 
 
@@ -84,7 +86,7 @@ def test_any_cut_gives_the_same_alarms_as_a_loop_over_the_scores(
     decide = Decide(manifest(open_after=open_after, close_after=close_after))
     bounds = [0, *sorted(min(c, len(scores)) for c in cuts), len(scores)]
     found = []
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         found += decided(decide, [float(s) for s in scores[start:end]], start + 1)
     assert [(alarm.time_ns, alarm.is_open) for alarm in found] == expected
 

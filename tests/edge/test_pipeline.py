@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -84,16 +85,18 @@ class Rows(NamedTuple):
 def rows_of(batch: Batch) -> Rows:
     r, s = batch.readings, batch.inferences
     columns = (ints(r.time_ns).tolist(), floats(r.value), floats(r.denoised), r.quality)
-    readings = Counter(
+    readings: Counter[tuple[object, ...]] = Counter(
         (r.series[i], t, float(v).hex(), float(d).hex(), q)
         for i, t, v, d, q in zip(indices(r.index).tolist(), *columns, strict=True)
     )
     fields = {name: floats(column) for name, column in s.fields.items()}
-    scores = Counter(
+    scores: Counter[tuple[object, ...]] = Counter(
         (s.series[i], t, *(f"{name}={float(column[row]).hex()}" for name, column in fields.items()))
         for row, (i, t) in enumerate(zip(indices(s.index).tolist(), ints(s.time_ns).tolist(), strict=True))
     )
-    alarms = Counter((a.asset, a.code, a.time_ns, a.is_open, a.severity, a.id, a.message) for a in batch.alarms)
+    alarms: Counter[tuple[object, ...]] = Counter(
+        (a.asset, a.code, a.time_ns, a.is_open, a.severity, a.id, a.message) for a in batch.alarms
+    )
     return Rows(readings, scores, alarms)
 
 
@@ -131,7 +134,7 @@ def entries_of(arrivals: list[Arrival], cuts: list[int]) -> list[JournalEntry]:
         if not items:
             entries.append(Tick(arrival_ns=arrival_ns))
         bounds = [0, *sorted({c for c in cuts if 0 < c < len(items)}), len(items)]
-        entries += [data(arrival_ns, items[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+        entries += [data(arrival_ns, items[a:b]) for a, b in pairwise(bounds) if b > a]
     return entries
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ def filtered(stream: list[tuple[int, float]], window: int, cuts: list[int]) -> F
     value = np.array([v for _, v in stream], np.float64)
     parts = []
     bounds = [0, *sorted(cuts), len(stream)]
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         if end > start:
             hampel.grow(int(ids[:end].max()) + 1)
             parts.append(hampel.step(ids[start:end], value[start:end], SIGMAS[ids[start:end]]))

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.contract.topics import clean_name
 from tocsin.errors import UserError
 from tocsin.plant.messages import Row, packed, single, timestamp
 from tocsin.plant.replay import TOPIC, check_topic, messages
-from tocsin.plant.table import Layout, clean_name, read_table
+from tocsin.plant.table import Layout, read_table
 
 SKAB = ["datetime;Pressure;Volume Flow RateRMS;anomaly\n", "2020-03-09 10:14:33;0.05;32.0;0.0\n"]
 SECOND_NS = 10**9

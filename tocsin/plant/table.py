@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal, NamedTuple, NoReturn
 
-from models.contract.topics import NAME_PATTERN
+from models.contract.topics import NAME_PATTERN, clean_name
 from tocsin.errors import UserError
 from tocsin.plant.messages import Row
 
@@ -28,7 +28,6 @@ _UNIT_NS: dict[TimeUnit, int] = {
 _LATEST_NS = 2**62  # 146 years: sums of two still fit in 64 bits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(NAME_PATTERN)
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
 
@@ -45,11 +44,6 @@ class Layout(NamedTuple):
     asset_prefix: str = ""
     channels: tuple[str, ...] = ()  # empty = every numeric column
     exclude: tuple[str, ...] = ()
-
-
-def clean_name(name: str) -> str:
-    """A name that is safe as one topic level: 'Volume Flow RateRMS' becomes 'Volume_Flow_RateRMS'."""
-    return _UNSAFE.sub("_", name.strip()).lstrip("_.-")[:64]
 
 
 def parse_iso_ns(text: str) -> int:

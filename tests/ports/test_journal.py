@@ -1,0 +1,265 @@
+"""The journal on SQLite: what it confirmed it keeps, in order, and damage stops nothing."""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from edge_agent.adapters.journal_sqlite import SqliteJournal
+from edge_agent.core.entries import Configured, JournalEntry, Tick
+from edge_agent.core.intake import DeadLetter
+from edge_agent.ports import JournalFullError
+
+KIB = 1024
+MAX_BYTES = 1024 * KIB
+FOREVER_S = 1e9
+Open = Callable[[], SqliteJournal]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+@pytest.fixture
+def reopen(path: Path) -> Iterator[Open]:
+    """Opens the journal; the one opened before is closed first."""
+    opened: list[SqliteJournal] = []
+
+    def open_again() -> SqliteJournal:
+        if opened:
+            opened.pop().close()
+        opened.append(SqliteJournal(path, MAX_BYTES, FOREVER_S, max_deadletters=3))
+        return opened[0]
+
+    yield open_again
+    for journal in opened:
+        journal.close()
+
+
+def entry(size: int) -> Configured:
+    return Configured(arrival_ns=1, config="x" * size, digests={})
+
+
+def letter(number: int) -> DeadLetter:
+    return DeadLetter(number, f"f/{number}", "json", "no JSON", 3, b"\x00\xff{")
+
+
+def damage(path: Path, seqs: list[int]) -> None:
+    """Change one byte of each blob behind the journal's back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for seq in seqs:
+            (content,) = connection.execute("SELECT content FROM entry WHERE seq = ?", (seq,)).fetchone()
+            changed = content[:-1] + bytes([content[-1] ^ 1])
+            connection.execute("UPDATE entry SET content = ? WHERE seq = ?", (changed, seq))
+
+
+def ticks(journal: SqliteJournal, after: int = 0, limit: int = 64) -> list[tuple[int, int]]:
+    return [(stored.seq, stored.entry.arrival_ns) for stored in journal.read(after, limit)]
+
+
+def fill(journal: SqliteJournal) -> int:
+    """Appends until there is no room; returns the last position."""
+    for _ in range(MAX_BYTES // (60 * KIB) + 1):
+        try:
+            journal.append(entry(60 * KIB), [letter(1)])
+        except JournalFullError:
+            break
+    else:
+        pytest.fail("the journal took more than its bound")
+    return journal.last()
+
+
+def test_entries_come_back_in_order_from_any_position(reopen: Open) -> None:
+    journal = reopen()
+    assert [journal.append(Tick(arrival_ns=10 * i)) for i in (1, 2, 3)] == [1, 2, 3]
+    assert ticks(journal) == [(1, 10), (2, 20), (3, 30)]
+    assert ticks(journal, after=1, limit=1) == [(2, 20)]
+    assert ticks(journal, after=3) == []
+    assert (journal.first(), journal.last()) == (1, 3)
+
+
+def test_an_empty_journal_has_no_positions(reopen: Open) -> None:
+    journal = reopen()
+    assert (journal.first(), journal.last(), journal.read(0), journal.deadletters(9)) == (0, 0, [], [])
+
+
+def test_reopening_keeps_entries_and_dead_letters(reopen: Open) -> None:
+    reopen().append(entry(5000), [letter(1), letter(2)])
+    journal = reopen()
+    assert [stored.entry for stored in journal.read(0)] == [entry(5000)]
+    assert journal.deadletters(9) == [letter(2)._asdict(), letter(1)._asdict()]
+    assert journal.append(Tick(arrival_ns=2)) == 2
+
+
+def test_what_was_confirmed_is_in_the_file_before_the_journal_is_closed(reopen: Open, path: Path) -> None:
+    reopen().append(Tick(arrival_ns=7), [letter(1)])
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT seq, arrival_ns FROM entry").fetchall() == [(1, 7)]
+        assert other.execute("SELECT count(*) FROM deadletter").fetchone() == (1,)
+
+
+def test_dead_letters_alone_take_no_position_and_only_the_newest_are_kept(reopen: Open) -> None:
+    journal = reopen()
+    journal.append(Tick(arrival_ns=1))
+    for number in range(5):
+        assert journal.append(None, [letter(number)]) == 1
+    assert [row["topic"] for row in journal.deadletters(9)] == ["f/4", "f/3", "f/2"]
+    assert [row["topic"] for row in journal.deadletters(1)] == ["f/4"]
+
+
+def test_only_used_entries_that_are_too_old_are_let_go(tmp_path: Path) -> None:
+    with closing(SqliteJournal(tmp_path / "j.db", MAX_BYTES, 10, 3)) as journal:
+        for second in range(1, 6):
+            journal.append(Tick(arrival_ns=second * 10**9))
+        journal.trim(used_through=2, now_ns=14 * 10**9)
+        assert ticks(journal) == [(3, 3 * 10**9), (4, 4 * 10**9), (5, 5 * 10**9)]
+        journal.trim(used_through=5, now_ns=14 * 10**9)
+        assert [seq for seq, _ in ticks(journal)] == [4, 5]
+
+
+def test_a_position_is_never_used_again(tmp_path: Path) -> None:
+    file = tmp_path / "j.db"
+    with closing(SqliteJournal(file, MAX_BYTES, 1, 3)) as journal:
+        for _ in range(3):
+            journal.append(Tick(arrival_ns=1))
+        journal.trim(used_through=3, now_ns=10**18)
+        assert journal.read(0) == []
+    with closing(SqliteJournal(file, MAX_BYTES, 1, 3)) as journal:
+        assert (journal.first(), journal.last()) == (0, 3)
+        assert journal.append(Tick(arrival_ns=1)) == 4
+
+
+def test_a_full_journal_refuses_without_harm_and_goes_on_after_a_trim(reopen: Open) -> None:
+    journal = reopen()
+    kept = fill(journal)
+    assert [stored.seq for stored in journal.read(0)] == list(range(1, kept + 1))
+    with pytest.raises(JournalFullError):
+        journal.append(entry(60 * KIB))
+    journal.trim(used_through=0, now_ns=2)
+    assert journal.first() == 1
+    journal.trim(used_through=kept - 1, now_ns=2)
+    assert journal.append(entry(60 * KIB)) == kept + 1
+    assert [stored.seq for stored in reopen().read(0)] == [kept, kept + 1]
+
+
+def test_the_file_stays_inside_its_bound(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    for _ in range(60):
+        journal.trim(journal.append(entry(100 * KIB)), now_ns=2)
+    assert path.stat().st_size <= MAX_BYTES
+
+
+def test_a_damaged_entry_is_left_out_and_counted_once(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    for i in range(1, 5):
+        journal.append(Tick(arrival_ns=i))
+    damage(path, [2, 4])
+    assert ticks(journal) == [(1, 1), (3, 3)]
+    assert ticks(journal) == [(1, 1), (3, 3)]
+    assert journal.damaged == 2
+
+
+def test_a_row_of_damaged_entries_longer_than_a_read_does_not_hide_those_behind_it(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    for i in range(1, 9):
+        journal.append(Tick(arrival_ns=i))
+    damage(path, [2, 3, 4, 5, 6, 7])
+    assert ticks(journal, after=1, limit=2) == [(8, 8)]
+    assert journal.damaged == 6
+
+
+def test_a_sound_blob_that_is_no_entry_is_left_out(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO entry(arrival_ns, crc, content) VALUES (1, 0, x'')")  # CRC-32 of nothing is 0
+    journal.append(Tick(arrival_ns=2))
+    assert ticks(journal) == [(2, 2)]
+
+
+@pytest.mark.parametrize("garbage", [b"no database at all" * 500, b"SQLite format 3\x00" + b"\xff" * 9000])
+def test_a_garbage_file_is_set_aside_and_a_new_one_takes_its_place(reopen: Open, path: Path, garbage: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    for number in (1, 2):
+        path.write_bytes(garbage)
+        journal = reopen()
+        assert journal.append(Tick(arrival_ns=1)) == 1
+        assert path.with_name(f"journal.db.damaged-{number}").read_bytes() == garbage
+        journal.close()
+    assert ticks(reopen()) == [(1, 1)]
+
+
+def test_a_locked_file_is_not_taken_for_a_damaged_one(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.mkdir()  # not a file that can be opened at all
+    with pytest.raises(sqlite3.OperationalError):
+        SqliteJournal(path, MAX_BYTES, FOREVER_S, 3)
+    assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Against a dictionary, with reopening and trimming in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.journal = self.open()
+        self.model: dict[int, JournalEntry] = {}
+        self.letters: list[DeadLetter] = []
+        self.newest = 0
+
+    def open(self) -> SqliteJournal:
+        return SqliteJournal(Path(self.folder.name) / "j.db", MAX_BYTES, 5e-9, max_deadletters=4)
+
+    @rule(arrival_ns=st.integers(0, 20), letters=st.integers(0, 3))
+    def append(self, arrival_ns: int, letters: int) -> None:
+        new = [letter(len(self.letters) + i) for i in range(letters)]
+        self.newest += 1
+        assert self.journal.append(Tick(arrival_ns=arrival_ns), new) == self.newest
+        self.model[self.newest] = Tick(arrival_ns=arrival_ns)
+        self.letters += new
+
+    @rule()
+    def append_a_dead_letter_only(self) -> None:
+        new = letter(len(self.letters))
+        assert self.journal.append(None, [new]) == self.newest
+        self.letters.append(new)
+
+    @precondition(lambda self: self.newest > 0)
+    @rule(data=st.data(), now_ns=st.integers(0, 30))
+    def trim(self, data: st.DataObject, now_ns: int) -> None:
+        used = data.draw(st.integers(0, self.newest))
+        self.journal.trim(used, now_ns)
+        for seq in [s for s, e in self.model.items() if s <= used and e.arrival_ns < now_ns - 5]:
+            del self.model[seq]
+
+    @rule()
+    def reopen(self) -> None:
+        self.journal.close()
+        self.journal = self.open()
+
+    @rule(after=st.integers(0, 20), limit=st.integers(1, 5))
+    def read_a_part(self, after: int, limit: int) -> None:
+        expected = [item for item in sorted(self.model.items(), key=lambda item: item[0]) if item[0] > after][:limit]
+        assert [tuple(stored) for stored in self.journal.read(after, limit)] == expected
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        assert {stored.seq: stored.entry for stored in self.journal.read(0, 1000)} == self.model
+        assert self.journal.first() == min(self.model, default=0)
+        assert self.journal.last() == self.newest
+        assert self.journal.deadletters(99) == [one._asdict() for one in self.letters[-4:][::-1]]
+
+    def teardown(self) -> None:
+        self.journal.close()
+        self.folder.cleanup()
+
+
+def test_any_sequence_of_calls_leaves_what_a_dictionary_would_hold() -> None:
+    run_state_machine_as_test(JournalMachine, settings=settings(deadline=None, max_examples=25, stateful_step_count=20))

@@ -1,0 +1,235 @@
+"""The outbox on SQLite: a batch is there until its receipt, and is committed with the position it reaches."""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from edge_agent.adapters.outbox_sqlite import SqliteOutbox
+from edge_agent.ports import JournalFullError, Sealed
+
+KIB = 1024
+MAX_BYTES = 1024 * KIB
+Open = Callable[[], SqliteOutbox]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "outbox.db"
+
+
+@pytest.fixture
+def reopen(path: Path) -> Iterator[Open]:
+    """Opens the outbox; the one opened before is closed first."""
+    opened: list[SqliteOutbox] = []
+
+    def open_again() -> SqliteOutbox:
+        if opened:
+            opened.pop().close()
+        opened.append(SqliteOutbox(path, MAX_BYTES))
+        return opened[0]
+
+    yield open_again
+    for outbox in opened:
+        outbox.close()
+
+
+def build(epoch: str, seq: int) -> bytes:
+    return f"{epoch}/{seq}".encode()
+
+
+def large(_epoch: str, _seq: int) -> bytes:
+    return b"x" * 60 * KIB
+
+
+def seqs(outbox: SqliteOutbox) -> list[int]:
+    return [sealed.seq for sealed in outbox.pending(0, 1000)]
+
+
+def fill(outbox: SqliteOutbox) -> int:
+    """Appends until there is no room, each batch with its own number as position; returns the last number."""
+    kept = 0
+    for _ in range(MAX_BYTES // (60 * KIB) + 1):
+        try:
+            kept = outbox.append(large, 1, through=kept + 1)
+        except JournalFullError:
+            return kept
+    pytest.fail("the outbox took more than its bound")
+
+
+def test_batches_are_numbered_from_1_and_wait_in_order(reopen: Open) -> None:
+    outbox = reopen()
+    assert [outbox.append(build, 10 * i, through=i) for i in (1, 2, 3)] == [1, 2, 3]
+    assert outbox.pending(0, 9) == [Sealed(i, 10 * i, build(outbox.epoch, i)) for i in (1, 2, 3)]
+    assert [sealed.seq for sealed in outbox.pending(1, 1)] == [2]
+    assert (outbox.through, outbox.backlog()) == (3, 3)
+
+
+def test_a_batch_goes_on_its_receipt_and_no_other(reopen: Open) -> None:
+    outbox = reopen()
+    for _ in range(3):
+        outbox.append(build, 1, 1)
+    outbox.discard([2])
+    outbox.discard([2, 77])
+    outbox.discard([])
+    assert seqs(outbox) == [1, 3]
+    assert outbox.backlog() == 2
+
+
+def test_reopening_keeps_epoch_batches_position_and_snapshot(reopen: Open) -> None:
+    outbox = reopen()
+    epoch = outbox.epoch
+    outbox.append(build, 5, through=42)
+    outbox.save_snapshot(40, b"state")
+    outbox = reopen()
+    assert (outbox.epoch, outbox.through, outbox.load_snapshot()) == (epoch, 42, (40, b"state"))
+    assert outbox.pending(0, 9) == [Sealed(1, 5, build(epoch, 1))]
+
+
+def test_the_numbers_have_no_gap_when_all_batches_were_discarded_before_a_restart(reopen: Open) -> None:
+    outbox = reopen()
+    outbox.append(build, 1, 1)
+    outbox.append(build, 1, 2)
+    outbox.discard([1, 2])
+    assert reopen().append(build, 1, 3) == 3
+
+
+def test_a_new_file_has_a_new_epoch(tmp_path: Path) -> None:
+    epochs = set()
+    for name in "abc":
+        with closing(SqliteOutbox(tmp_path / name, MAX_BYTES)) as outbox:
+            epochs.add(outbox.epoch)
+    assert len(epochs) == 3
+    assert all(epochs)
+
+
+def test_a_fresh_outbox_is_empty(reopen: Open) -> None:
+    outbox = reopen()
+    assert (outbox.through, outbox.backlog(), outbox.pending(0, 9), outbox.load_snapshot()) == (0, 0, [], None)
+
+
+def test_a_batch_that_cannot_be_kept_moves_no_position_and_takes_no_number(reopen: Open) -> None:
+    outbox = reopen()
+    kept = fill(outbox)
+    assert (outbox.through, seqs(outbox)) == (kept, list(range(1, kept + 1)))
+    outbox.discard([1, 2])
+    assert outbox.append(large, 1, through=99) == kept + 1
+    assert outbox.through == 99
+
+
+def test_a_snapshot_for_which_there_is_no_room_leaves_the_last_one(reopen: Open) -> None:
+    outbox = reopen()
+    outbox.save_snapshot(1, b"old")
+    fill(outbox)
+    with pytest.raises(JournalFullError):
+        outbox.save_snapshot(2, b"n" * 100 * KIB)
+    assert outbox.load_snapshot() == (1, b"old")
+
+
+def test_a_snapshot_is_replaced_whole(reopen: Open) -> None:
+    outbox = reopen()
+    outbox.save_snapshot(1, b"a" * 100_000)
+    outbox.save_snapshot(2, b"b")
+    assert outbox.load_snapshot() == (2, b"b")
+
+
+def test_a_damaged_snapshot_is_none(reopen: Open, path: Path) -> None:
+    reopen().save_snapshot(1, b"state")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE snapshot SET content = x'00'")
+    assert reopen().load_snapshot() is None
+
+
+def test_a_damaged_batch_is_given_up_and_the_others_are_sent(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    for _ in range(3):
+        outbox.append(build, 1, 1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batch SET payload = x'00' WHERE seq = 2")
+    assert seqs(outbox) == [1, 3]
+    assert outbox.backlog() == 2
+
+
+def test_a_garbage_file_is_set_aside_and_the_new_one_is_another_life(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    epoch = outbox.epoch
+    outbox.append(build, 1, 1)
+    outbox.close()
+    path.write_bytes(b"garbage" * 1000)
+    outbox = reopen()
+    assert outbox.epoch != epoch
+    assert (outbox.through, seqs(outbox)) == (0, [])
+    assert path.with_name("outbox.db.damaged-1").read_bytes() == b"garbage" * 1000
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Against a dictionary, with reopening in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.outbox = self.open()
+        self.epoch = self.outbox.epoch
+        self.model: dict[int, Sealed] = {}
+        self.newest = self.through = 0
+        self.snapshot: tuple[int, bytes] | None = None
+
+    def open(self) -> SqliteOutbox:
+        return SqliteOutbox(Path(self.folder.name) / "o.db", MAX_BYTES)
+
+    @rule(content=st.binary(max_size=20), arrival_ns=st.integers(0, 2**62), through=st.integers(0, 2**62))
+    def append(self, content: bytes, arrival_ns: int, through: int) -> None:
+        self.newest += 1
+        asked = []
+
+        def made(epoch: str, seq: int) -> bytes:
+            asked.append((epoch, seq))
+            return content
+
+        assert self.outbox.append(made, arrival_ns, through) == self.newest
+        assert asked == [(self.epoch, self.newest)]
+        self.model[self.newest] = Sealed(self.newest, arrival_ns, content)
+        self.through = through
+
+    @rule(seqs=st.lists(st.integers(0, 20), max_size=5))
+    def discard(self, seqs: list[int]) -> None:
+        self.outbox.discard(seqs)
+        for seq in seqs:
+            self.model.pop(seq, None)
+
+    @rule(through=st.integers(0, 99), content=st.binary(max_size=20))
+    def save_snapshot(self, through: int, content: bytes) -> None:
+        self.outbox.save_snapshot(through, content)
+        self.snapshot = (through, content)
+
+    @rule()
+    def reopen(self) -> None:
+        self.outbox.close()
+        self.outbox = self.open()
+
+    @rule(after=st.integers(0, 20), limit=st.integers(1, 5))
+    def read_a_part(self, after: int, limit: int) -> None:
+        expected = [sealed for seq, sealed in sorted(self.model.items()) if seq > after][:limit]
+        assert self.outbox.pending(after, limit) == expected
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        assert {sealed.seq: sealed for sealed in self.outbox.pending(0, 1000)} == self.model
+        assert self.outbox.backlog() == len(self.model)
+        assert self.outbox.epoch == self.epoch
+        assert self.outbox.through == self.through
+        assert self.outbox.load_snapshot() == self.snapshot
+
+    def teardown(self) -> None:
+        self.outbox.close()
+        self.folder.cleanup()
+
+
+def test_any_sequence_of_calls_leaves_what_a_dictionary_would_hold() -> None:
+    run_state_machine_as_test(OutboxMachine, settings=settings(deadline=None, max_examples=25, stateful_step_count=20))
