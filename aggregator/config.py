@@ -152,7 +152,11 @@ class AggregatorConfig(_Section):
 
 def load(path: Path) -> AggregatorConfig:
     """The checked configuration. Raises ConfigError with one line a fault."""
-    return load_toml(path, AggregatorConfig)
+    config = load_toml(path, AggregatorConfig)
+    if isinstance(config.store, Sqlite):  # as in the agent's file, a path counts from the file's folder
+        store = config.store.model_copy(update={"path": path.resolve().parent / config.store.path})
+        return config.model_copy(update={"store": store})
+    return config
 
 
 def _secret(path: Path | None, variable: str | None) -> str | None:

@@ -122,7 +122,7 @@ class AssetRule(_Strict):
     """Settings for every asset that fits `match`: its grid, its models; the first fitting rule holds."""
 
     match: str
-    period_s: float = Field(1.0, gt=0, description="grid to which the asset's channels are aligned")
+    period_s: float = Field(1.0, ge=0.001, description="grid to which the asset's channels are aligned")
     hold_s: float = Field(5.0, ge=0, description="how long a value stands in for missing ones")
     lateness_s: float = Field(1.0, ge=0, description="how long a frame waits for late readings")
     idle_s: float = Field(5.0, gt=0, description="silence on the gateway's clock after which open frames are closed")
@@ -200,6 +200,13 @@ class EdgeConfig(_Strict):
     limits: Limits = Limits()
     metrics: Metrics = Metrics()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _an_entry_fits_the_journal(self) -> "EdgeConfig":
+        if self.journal.max_bytes < 4 * self.limits.unacked_bytes:
+            msg = "journal.max_bytes must be at least four times limits.unacked_bytes: one commit has to fit"
+            raise ValueError(msg)
+        return self
 
     def channel_rule(self, asset: str, channel: str) -> ChannelRule | None:
         """The rule that holds for a channel, or None: the channel is unknown."""

@@ -45,6 +45,7 @@ class SqliteJournal:
         self._bound_bytes = max_bytes * 3 // 4
         self._max_age_ns = int(max_age_s * 1e9)
         self._max_deadletters = max_deadletters
+        self._refused = False  # an entry found no room: let go of all that is used
         self._lock = threading.Lock()
         self._damaged: set[int] = set()
 
@@ -73,6 +74,7 @@ class SqliteJournal:
             except sqlite3.OperationalError as error:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
+                self._refused = True
                 raise JournalFullError(str(error)) from error
             return self._last()
 
@@ -111,7 +113,8 @@ class SqliteJournal:
         """Delete used entries that are too old or too many, a few at a time."""
         with self._lock:
             pages = self._scalar("PRAGMA page_count") - self._scalar("PRAGMA freelist_count")
-            is_full = pages * self._scalar("PRAGMA page_size") > self._bound_bytes
+            is_full = self._refused or pages * self._scalar("PRAGMA page_size") > self._bound_bytes
+            self._refused = False
             older_than_ns = _ANY_AGE if is_full else now_ns - self._max_age_ns
             self._database.execute(
                 "DELETE FROM entry WHERE seq IN"

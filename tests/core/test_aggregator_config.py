@@ -28,7 +28,7 @@ def test_a_store_is_all_that_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(STORE)
     config = load(path)
-    assert config.store == Sqlite(kind="sqlite", path=Path("rows.db"))
+    assert config.store == Sqlite(kind="sqlite", path=tmp_path.resolve() / "rows.db")
     assert (config.broker.port, config.broker.share, config.metrics.port) == (1883, "aggregators", 0)
 
 

@@ -103,7 +103,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ('kind = "waveform"', 'kind = "waveform"\nrange = [0, 1]', "channels[1]", "a waveform takes no range"),
     ('kind = "waveform"', 'kind = "wave"', "channels[1].kind", "allowed: 'value' or 'waveform'"),
     ('match = "*/*"', 'match = "*"', "channels[2].match", "text matching"),
-    ("period_s = 0.5", "period_s = 0", "assets[0].period_s", "more than 0"),
+    ("period_s = 0.5", "period_s = 0", "assets[0].period_s", "at least 0.001"),
     ("period_s = 0.5", "period_s = inf", "assets[0].period_s", "finite"),
     ("period_s = 0.5", "hold_s = inf", "assets[0].hold_s", "finite"),
     ("port = 8883", "port = 0", "sensor_broker.port", "at least 1"),

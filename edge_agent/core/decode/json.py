@@ -30,6 +30,8 @@ def decode_json(payload: bytes, asset: str, channel: str | None, arrival_ns: int
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise DecodeError("json", f"no JSON: {error}") from error
     if isinstance(content, list):
+        if not content:
+            raise DecodeError("shape", "an empty list: no value in the payload")
         return Decoded([_single(item, asset, channel) for item in content], [])
     if not isinstance(content, dict):
         if channel is not None and isinstance(content, int | float):
