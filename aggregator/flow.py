@@ -28,6 +28,8 @@ from aggregator.metrics import Metrics
 from aggregator.ports import Request, RetryLater, Store, StoreMisconfigured, Uplink
 from models.contract.batch import Receipt, Refusal
 
+_REFUSALS_NAMED = 100  # in a receipt: it must not outgrow a broker's largest packet
+
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -91,7 +93,9 @@ class Flow:
             if every:
                 self._metrics.rows_refused.inc(len(every))
                 log.error("rows refused", topic=request.topic, seq=result.seq, rows=len(every), reason=every[0].reason)
-            receipts.append((request, Receipt(epoch=result.epoch, seq=result.seq, stored=True, refused=every)))
+            receipts.append(
+                (request, Receipt(epoch=result.epoch, seq=result.seq, stored=True, refused=every[:_REFUSALS_NAMED]))
+            )
         await self._uplink.answer(receipts)
 
     async def _refuse(self, refused: list[tuple[Request, Refused]]) -> None:

@@ -25,7 +25,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -45,7 +45,7 @@ from edge_agent.core.intake import Entry, Intake
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
 from edge_agent.metrics import Metrics
-from edge_agent.ports import JournalFullError, Sealed
+from edge_agent.ports import JournalFullError, Sealed, Stored
 from models.bundle import BundleError
 from models.contract.batch import Receipt, encode_batch
 from models.contract.config_errors import ConfigError
@@ -55,7 +55,8 @@ _TICK_S = 0.25  # how often silence is noticed
 _FULL_WAIT_S = 0.2
 _SNAPSHOT_S = 30.0
 _TRIM_S = 1.0
-_RECEIPTS_S = 2.5  # of the 5 s that SIGTERM allows
+_PIPELINE_S = 1.0  # of the 5 s that SIGTERM allows
+_RECEIPTS_S = 2.0  # of the same
 
 
 class Agent:
@@ -89,7 +90,8 @@ class Agent:
         self._snapshot = 0  # journal position of the last snapshot
         self._started_ns = time.time_ns()
         self._stopping, self._ingested = threading.Event(), threading.Event()
-        self._journalled = threading.Event()
+        self._journalled, self._failed = threading.Event(), threading.Event()
+        self._drain_until_s = 0.0
         self._idle_ticks = 0
 
     async def run(self) -> None:
@@ -110,14 +112,22 @@ class Agent:
             stopping = asyncio.create_task(stop.wait(), name="stop")
             try:
                 await asyncio.wait({stopping, ingest, pipeline, uplink}, return_when=asyncio.FIRST_COMPLETED)
+                self._stopping.set()
+                await asyncio.wait({ingest})
+                self._drain_until_s = time.monotonic() + _PIPELINE_S
+                self._ingested.set()
+                self._journalled.set()
+                await asyncio.wait({pipeline})
+                await self._drain()
+            except asyncio.CancelledError:
+                # One part failed: the threads of the others must end too, or the process would hang.
+                self._failed.set()
+                raise
             finally:
                 self._stopping.set()
+                self._journalled.set()
                 stopping.cancel()
-            await asyncio.wait({ingest})
-            self._ingested.set()
-            self._journalled.set()
-            await asyncio.wait({pipeline})
-            await self._drain()
+            self._uplink.stop()
             uplink.cancel()
             gauges.cancel()
         self._journal.close()
@@ -126,24 +136,28 @@ class Agent:
 
     def _ingest(self) -> None:
         """Link ▶ decode ▶ journal ▶ PUBACK."""
-        while not self._stopping.is_set():
-            messages = self._link.take(_TICK_S)
-            if not messages:
-                self._tick()
-                continue
-            self._idle_ticks = 0
-            entry = self._intake.take(messages)
-            if not self._commit(entry):
-                break
-            self._link.acknowledge(messages)
-            self._count(len(messages), entry)
-        self._link.stop()
+        try:
+            while not self._stopping.is_set():
+                messages = self._link.take(_TICK_S)
+                if not messages:
+                    self._tick()
+                    continue
+                self._idle_ticks = 0
+                entry = self._intake.take(messages)
+                if not self._commit(entry):
+                    break
+                self._link.acknowledge(messages)
+                self._count(len(messages), entry)
+        finally:
+            self._link.stop()
 
     def _commit(self, entry: Entry) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the broker keeps the messages)."""
         has_data = len(entry.readings.index) or entry.waveforms
         while True:
-            data = Data.of(time.time_ns(), entry.readings, entry.waveforms) if has_data else None
+            now_ns = time.time_ns()
+            # Messages that are all set aside are still a tick of the clock: silence of assets goes on.
+            data = Data.of(now_ns, entry.readings, entry.waveforms) if has_data else Tick(arrival_ns=now_ns)
             try:
                 self._journal.append(data, entry.deadletters)
             except JournalFullError as error:
@@ -171,16 +185,16 @@ class Agent:
         """Journal ▶ pipeline ▶ outbox."""
         results, since_ns, since_s = Results(), 0, 0.0
         snapshot_s = trim_s = time.monotonic()
-        while True:
+        while not self._failed.is_set():
             self._journalled.clear()
-            is_last_round = self._ingested.is_set()
+            is_stopping = self._ingested.is_set()
             stored = self._journal.read(self._cursor)
-            for seq, entry in stored:
-                if not results.rows:
-                    since_ns, since_s = entry.arrival_ns, time.monotonic()
-                self._pipeline.step(entry, results)
-                self._cursor = seq
+            if stored and not results.rows:
+                since_ns, since_s = stored[0].entry.arrival_ns, time.monotonic()
+            self._step(stored, results)
             now_s = time.monotonic()
+            # What is not used in time waits in the journal for the next start.
+            is_last_round = is_stopping and (not stored or now_s > self._drain_until_s)
             age_s = now_s - since_s
             enough = results.rows >= self._config.outbox.batch_rows or age_s >= self._config.outbox.batch_age_s
             if results.rows and (enough or is_last_round):
@@ -192,14 +206,22 @@ class Agent:
                 trim_s = now_s
                 # What a restart needs stays: everything behind the snapshot.
                 self._journal.trim(min(self._outbox.through, self._snapshot), time.time_ns())
-            if not results.rows and (now_s - snapshot_s > _SNAPSHOT_S or (is_last_round and not stored)):
+            if not results.rows and (now_s - snapshot_s > _SNAPSHOT_S or is_last_round):
                 snapshot_s = now_s
                 self._save_snapshot()
-            if is_last_round and not stored:
+            if is_last_round:
                 return
             if not stored:
                 wait_s = max(0.001, self._config.outbox.batch_age_s - age_s) if results.rows else _TICK_S
                 self._journalled.wait(wait_s)
+
+    def _step(self, stored: Sequence[Stored], results: Results) -> None:
+        """Use entries until a batch is full."""
+        for seq, entry in stored:
+            self._pipeline.step(entry, results)
+            self._cursor = seq
+            if results.rows >= self._config.outbox.batch_rows:
+                return
 
     def _save_snapshot(self) -> None:
         """Without room for it the last one stays: a restart then replays more of the journal."""
@@ -236,6 +258,10 @@ class Agent:
         """Snapshot, then the journal behind it; what is sealed already is not sealed again."""
         saved = self._outbox.load_snapshot()
         through, last = self._outbox.through, self._journal.last()
+        if last < through:
+            _log.error("the journal is older than the outbox: it was replaced or set aside", last=last, through=through)
+            self._outbox.forget_journal()
+            saved, through = None, 0
         if saved is not None and saved[0] <= last:
             self._cursor = self._snapshot = saved[0]
             try:
@@ -246,8 +272,6 @@ class Agent:
         if not self._pipeline.is_configured:
             # The first start, or no snapshot: the journal may begin behind its first configuration.
             self._pipeline.step(configured, Results())
-        if last < through:
-            _log.error("the journal is older than the outbox: it was replaced or set aside", last=last, through=through)
         while self._cursor < min(through, last):
             known = [stored for stored in self._journal.read(self._cursor) if stored.seq <= through]
             if not known:

@@ -178,7 +178,7 @@ class Limits(_Strict):
     payload_bytes: int = Field(1024 * 1024, ge=64, description="larger payloads are not even parsed")
     readings_per_message: int = Field(100_000, ge=1)
     earliest_time: int = Field(946_684_800, description="epoch s; earlier event times are refused (2000-01-01)")
-    future_s: float = Field(3600.0, ge=0, description="how far an event time may lie ahead of the gateway's clock")
+    future_s: float = Field(60.0, ge=0, description="how far an event time may lie ahead of the gateway's clock")
     deadletters: int = Field(10_000, ge=0, description="how many are kept for inspection; the oldest go first")
     unacked_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="then reading from the broker pauses")
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from edge_agent.config import load
+from edge_agent.config import EdgeConfig, load
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import Message
 from models.bundle import BundleError
@@ -37,7 +38,7 @@ def replay(
     asset_column: Annotated[str, typer.Option(help="The column that names the asset instead.")] = "",
     asset_prefix: Annotated[str, typer.Option(help="Put before the asset's name.")] = "",
     exclude: Annotated[str, typer.Option(help="Columns a,b,c to leave out.")] = "",
-    topic: Annotated[str, typer.Option(help="The topic the rows are taken to come from.")] = "factory/replay/{asset}",
+    topic: Annotated[str, typer.Option(help="Where rows come from; default: a template of CONFIG.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Run the pipeline of CONFIG over a CSV or over the agent's journal, without any broker.
@@ -63,9 +64,13 @@ def replay(
                 asset_prefix=asset_prefix,
                 exclude=tuple(filter(None, exclude.split(","))),
             )
-            batches = run.of_messages(_messages(file, layout, topic))
+            fitting = topic or _packed_topic(settings)
+            batches = run.of_messages(_messages(file, layout, fitting))
         summary = _write(batches, out) | {"deadletters": len(run.deadletters)}
-    except (ConfigError, BundleError, UserError, OSError, ValueError) as error:
+    except OSError as error:
+        typer.echo(f"{error.filename}: cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    except (ConfigError, BundleError, UserError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except StartError as error:
@@ -75,12 +80,26 @@ def replay(
         typer.echo(json.dumps(summary))
     else:
         typer.echo("  ".join(f"{name} {count}" for name, count in summary.items()))
-        for text in run.deadletters[:5]:
+        for text in sorted(set(run.deadletters))[:5]:
             typer.echo(f"set aside: {text}", err=True)
+        if summary["readings"] and not summary["inferences"]:
+            typer.echo("no score: no rule of `assets` with a model fits the asset, or a channel is missing", err=True)
+
+
+def _packed_topic(settings: EdgeConfig) -> str:
+    """A topic that CONFIG reads: of a template without {channel} if there is one. Raises UserError."""
+    templates = [topic.template for topic in settings.topics if "{channel}" not in topic.template]
+    if not templates:
+        msg = "no template in `topics` is without {channel} (allowed: add one, such as 'factory/{line}/{asset}')"
+        raise UserError(msg)
+    return re.sub(r"\{(?!asset\})[a-z_]+\}", "replay", templates[0])
 
 
 def _messages(file: Path, layout: Layout, topic: str) -> Iterator[Message]:
     """Each line as one message that arrives at its own time."""
+    if topic.count("{") != 1 or "{asset}" not in topic:
+        msg = f"topic {topic!r} (allowed: a topic with {{asset}} in it, and no other name in braces)"
+        raise UserError(msg)
     with file.open(encoding="utf-8") as lines:
         for rows in read_table(lines, layout, str(file)):
             if rows:

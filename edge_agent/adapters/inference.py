@@ -93,7 +93,7 @@ class ModelShelf:
             )
             raise StartError(msg)
         if model.provider != self._settings.providers[0]:
-            _log.warning("the first provider is not in use", wanted=self._settings.providers[0], used=model.provider)
+            _log.info("the first provider is not in use", wanted=self._settings.providers[0], used=model.provider)
         return digest
 
     def find(self, digest: str) -> OnnxModel:

@@ -116,11 +116,14 @@ class SqliteJournal:
             is_full = self._refused or pages * self._scalar("PRAGMA page_size") > self._bound_bytes
             self._refused = False
             older_than_ns = _ANY_AGE if is_full else now_ns - self._max_age_ns
-            self._database.execute(
-                "DELETE FROM entry WHERE seq IN"
-                " (SELECT seq FROM entry WHERE seq <= ? AND arrival_ns < ? ORDER BY seq LIMIT ?)",
-                (used_through, older_than_ns, _TRIM_ROWS),
-            )
+            try:
+                self._database.execute(
+                    "DELETE FROM entry WHERE seq IN"
+                    " (SELECT seq FROM entry WHERE seq <= ? AND arrival_ns < ? ORDER BY seq LIMIT ?)",
+                    (used_through, older_than_ns, _TRIM_ROWS),
+                )
+            except sqlite3.OperationalError as error:  # a full disk: nothing is lost, the next round tries again
+                _log.warning("the journal cannot be trimmed now", error=str(error))
 
     def deadletters(self, limit: int) -> list[dict[str, Any]]:
         """The newest dead letters first."""

@@ -27,6 +27,7 @@ from edge_agent.core.intake import Message
 
 _log = structlog.get_logger()
 _MESSAGE_OVERHEAD_BYTES = 200  # what a small message costs besides its payload
+_COMMIT_MESSAGES, _COMMIT_BYTES = 5000, 4 * 1024 * 1024
 _MAX_PACKETS = 65_535  # receive maximum: the bound that counts is in bytes
 
 
@@ -54,6 +55,7 @@ class PahoLink:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_connect_fail = self._on_connect_fail
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
         self._messages: list[Message] = []
@@ -94,7 +96,8 @@ class PahoLink:
         with self._ready:
             if not self._messages:
                 self._ready.wait(timeout_s)
-            taken, self._messages = self._messages, []
+            count = _fitting(self._messages)
+            taken, self._messages = self._messages[:count], self._messages[count:]
             return taken
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
@@ -129,6 +132,10 @@ class PahoLink:
         client.subscribe([(name, 1) for name in self._filters])
         _log.info("connected to the sensor broker", session_present=flags.session_present, filters=self._filters)
 
+    def _on_connect_fail(self, _client: mqtt.Client, _data: object) -> None:
+        where = f"{self._broker.host}:{self._broker.port}"
+        _log.warning("the sensor broker cannot be reached; trying again", broker=where)
+
     def _on_disconnect(
         self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
@@ -148,6 +155,16 @@ class PahoLink:
             self._messages.append(message)
             self._bytes += _cost(message)
             self._ready.notify_all()
+
+
+def _fitting(messages: Sequence[Message]) -> int:
+    """How many make up one commit: a flood is cut, so that entries and batches stay small."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += _cost(message)
+        if count and (count >= _COMMIT_MESSAGES or size > _COMMIT_BYTES):
+            return count
+    return len(messages)
 
 
 def _cost(message: Message) -> int:

@@ -15,7 +15,8 @@ Invariants
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -24,7 +25,7 @@ from edge_agent.adapters.database import checksum, open_database
 from edge_agent.ports import JournalFullError, Sealed
 
 _log = structlog.get_logger()
-REFUSED_KEPT = 1000
+REFUSED_KEPT = 100
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (
@@ -58,22 +59,15 @@ class SqliteOutbox:
 
     def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
         """Seal a batch. Raises JournalFullError."""
-        with self._lock:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-                row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
-                seq = (row[0] if row else 0) + 1
-                payload = build(self._epoch, seq)
-                self._database.execute(
-                    "INSERT INTO batch VALUES (?, ?, ?, ?)", (seq, arrival_ns, checksum(payload), payload)
-                )
-                self._database.execute("UPDATE meta SET value = ? WHERE key = 'through'", (str(through),))
-                self._database.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise JournalFullError(str(error)) from error
-            return int(seq)
+        with self._lock, self._transaction():
+            row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
+            seq = (row[0] if row else 0) + 1
+            payload = build(self._epoch, seq)
+            self._database.execute(
+                "INSERT INTO batch VALUES (?, ?, ?, ?)", (seq, arrival_ns, checksum(payload), payload)
+            )
+            self._database.execute("UPDATE meta SET value = ? WHERE key = 'through'", (str(through),))
+        return int(seq)
 
     def pending(self, after: int, limit: int) -> list[Sealed]:
         """Batches without a receipt, oldest first. A damaged one is given up, loudly."""
@@ -89,24 +83,24 @@ class SqliteOutbox:
 
     def discard(self, seqs: Sequence[int]) -> None:
         """Forget batches."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._lock, self._transaction():
             self._database.executemany("DELETE FROM batch WHERE seq = ?", [(seq,) for seq in seqs])
-            self._database.execute("COMMIT")
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Keep a refused batch for inspection, out of the way of the others."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute(
-                "INSERT OR REPLACE INTO refused SELECT seq, ?, payload FROM batch WHERE seq = ?", (reason, seq)
-            )
+        with self._lock, self._transaction():
+            row = self._database.execute("SELECT payload FROM batch WHERE seq = ?", (seq,)).fetchone()
+            # Deleted first: a full file then has room for the copy.
             self._database.execute("DELETE FROM batch WHERE seq = ?", (seq,))
-            self._database.execute(
-                "DELETE FROM refused WHERE seq NOT IN (SELECT seq FROM refused ORDER BY seq DESC LIMIT ?)",
-                (REFUSED_KEPT,),
-            )
-            self._database.execute("COMMIT")
+            self._database.execute("DELETE FROM refused WHERE seq <= ?", (seq - REFUSED_KEPT,))
+            if row is not None:
+                self._database.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", (seq, reason, row[0]))
+
+    def forget_journal(self) -> None:
+        """The journal was replaced and counts from 1 again: positions of the old one mean nothing."""
+        with self._lock, self._transaction():
+            self._database.execute("UPDATE meta SET value = '0' WHERE key = 'through'")
+            self._database.execute("DELETE FROM snapshot")
 
     def backlog(self) -> int:
         """How many batches wait."""
@@ -135,6 +129,19 @@ class SqliteOutbox:
         """Release the file."""
         with self._lock:
             self._database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. Raises JournalFullError."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield
+            self._database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise JournalFullError(str(error)) from error
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
 
     def _meta(self, key: str) -> str:
         return str(self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

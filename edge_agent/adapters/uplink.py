@@ -16,7 +16,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiomqtt
@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
 from edge_agent.config import EdgeConfig
-from edge_agent.ports import Outbox, Sealed
+from edge_agent.ports import JournalFullError, Outbox, Sealed
 from models.contract import topics
 from models.contract.batch import ContractError, Receipt, decode_receipt
 
@@ -60,7 +60,11 @@ class Uplink:
         self._topic = {kind: topics.topic(config.site, config.gateway, kind) for kind in topics.KINDS}
         self._under_way: dict[int, _Sent] = {}
         self._hint = asyncio.Event()
-        self.is_connected = False
+        self.is_connected = self._stopping = False
+
+    def stop(self) -> None:
+        """Connect no more; to be called before the task is cancelled, for a fault of the client may hide that."""
+        self._stopping = True
 
     def hint(self) -> None:
         """A batch was sealed. To be called in the event loop's thread."""
@@ -69,14 +73,15 @@ class Uplink:
     async def run(self) -> None:
         """Connect, send, receive; again after each fault, with full jitter. Ends by cancellation."""
         attempt = 0
-        while True:
+        while not self._stopping:
             try:
                 async with self._client() as client:
                     attempt, self.is_connected = 0, True
                     _log.info("connected to the uplink broker", host=self._config.uplink.host)
                     await self._serve(client)
             except (aiomqtt.MqttError, OSError) as error:
-                _log.warning("the uplink broker is gone; connecting again", error=str(error))
+                where = f"{self._config.uplink.host}:{self._config.uplink.port}"
+                _log.warning("no connection to the uplink broker; trying again", broker=where, error=str(error))
             finally:
                 self.is_connected = False
             self._under_way.clear()
@@ -86,20 +91,25 @@ class Uplink:
     async def _serve(self, client: aiomqtt.Client) -> None:
         await client.subscribe(self._topic["receipt"], qos=1)
         await client.publish(self._topic["state"], self._state(True), qos=1, retain=True)
-        sender = asyncio.create_task(self._send(client), name="uplink-send")
+        parts = {
+            asyncio.create_task(self._send(client), name="uplink-send"),
+            asyncio.create_task(self._receive_all(client), name="uplink-receive"),
+        }
         try:
-            async for message in client.messages:
-                if isinstance(message.payload, bytes):
-                    correlation = getattr(message.properties, "CorrelationData", b"")
-                    await self._receive(message.payload, correlation)
-                if sender.done():
-                    break
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
         finally:
-            if sender.done() and not sender.cancelled() and (error := sender.exception()):
-                raise error
-            sender.cancel()
+            for part in parts:
+                part.cancel()
             # The will covers a death; an orderly end says so itself.
-            await client.publish(self._topic["state"], self._state(False), qos=1, retain=True, timeout=1)
+            with suppress(aiomqtt.MqttError):
+                await client.publish(self._topic["state"], self._state(False), qos=1, retain=True, timeout=1)
+
+    async def _receive_all(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            if isinstance(message.payload, bytes):
+                await self._receive(message.payload, getattr(message.properties, "CorrelationData", b""))
 
     async def _send(self, client: aiomqtt.Client) -> None:
         after = 0
@@ -141,15 +151,21 @@ class Uplink:
         sent = self._under_way.pop(int(number), None) if known else None
         if sent is None:  # a second receipt of a batch that was sent twice
             return
-        seq = sent.batch.seq
+        try:
+            await self._settle(sent.batch, receipt)
+        except JournalFullError as error:
+            self._under_way[sent.batch.seq] = sent  # as if the receipt had not come: it will come again
+            _log.warning("a receipt cannot be recorded now", seq=sent.batch.seq, error=str(error))
+
+    async def _settle(self, batch: Sealed, receipt: Receipt) -> None:
         if not receipt.stored:
-            _log.error("the aggregator refuses a batch; it is set aside", seq=seq, reason=receipt.reason)
-            await asyncio.to_thread(self._outbox.set_aside, seq, receipt.reason)
+            _log.error("the aggregator refuses a batch; it is set aside", seq=batch.seq, reason=receipt.reason)
+            await asyncio.to_thread(self._outbox.set_aside, batch.seq, receipt.reason)
             return
         for refusal in receipt.refused:
             _log.error("the database refuses a row", row=refusal.row, reason=refusal.reason)
-        await asyncio.to_thread(self._outbox.discard, [seq])
-        self._on_receipt(sent.batch, receipt)
+        await asyncio.to_thread(self._outbox.discard, [batch.seq])
+        self._on_receipt(batch, receipt)
         self._hint.set()
 
     @asynccontextmanager

@@ -25,6 +25,7 @@ Ids = NDArray[np.intp]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_OPEN = ("open_channel", "open_asset", "open_cell", "open_time", "open_value")
 NEVER = np.iinfo(np.int64).min // 4  # a cell or a time before all others, with room to count from
 
 
@@ -144,8 +145,9 @@ class Align:
         done = self.open_cell <= self.closed[self.open_asset]
         channel, asset, cell = self.open_channel[done], self.open_asset[done], self.open_cell[done]
         time_ns, value = self.open_time[done], self.open_value[done]
-        for name in ("open_channel", "open_asset", "open_cell", "open_time", "open_value"):
+        for name in _OPEN:
             setattr(self, name, getattr(self, name)[~done])
+        self._forget_superseded()
         last_cell, last_value = self.last_cell, self.last_value
         rows_asset, rows_cell = self._rows(grid, before, asset, cell)
         base = int(min(cell.min(initial=0), rows_cell.min(initial=0)))
@@ -165,6 +167,16 @@ class Align:
         time = rows_cell * grid.period_ns[rows_asset]
         hold = grid.hold[rows_asset]
         return Frames(rows_asset, rows_cell, time, hold, keys, values, base, span, last_cell, last_value)
+
+    def _forget_superseded(self) -> None:
+        """Of an open cell only each channel's last reading counts: a clock that stands still must not pile them up."""
+        order = np.lexsort((self.open_time, self.open_cell, self.open_channel))
+        channel, cell = self.open_channel[order], self.open_cell[order]
+        final = np.ones(len(order), bool)
+        final[:-1] = (channel[1:] != channel[:-1]) | (cell[1:] != cell[:-1])
+        keep = np.sort(order[final])
+        for name in _OPEN:
+            setattr(self, name, getattr(self, name)[keep])
 
     def _rows(self, grid: Grid, before: Ints, asset: Ids, cell: Ints) -> tuple[Ids, Ints]:
         """The (asset, cell) pairs that closed in this step and hold a value of some channel."""

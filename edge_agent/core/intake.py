@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 
 
 HEAD_BYTES = 256
+TOPIC_CHARS, TEXT_CHARS = 1000, 500  # a dead letter is small, whatever the sender made up
 
 
 class Intake:
@@ -66,7 +67,8 @@ class Intake:
                 builder.add(self._decode(message), message.arrival_ns)
             except DecodeError as error:
                 head, size = message.payload[:HEAD_BYTES], len(message.payload)
-                dead.append(DeadLetter(message.arrival_ns, message.topic, error.reason, str(error), size, head))
+                topic, text = message.topic[:TOPIC_CHARS], str(error)[:TEXT_CHARS]
+                dead.append(DeadLetter(message.arrival_ns, topic, error.reason, text, size, head))
         return Entry(builder.build(), builder.waveforms, dead)
 
     def _decode(self, message: Message) -> Decoded:
