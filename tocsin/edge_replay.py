@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from edge_agent.config import EdgeConfig, load
+from edge_agent import logs
+from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import Message
 from models.bundle import BundleError
@@ -47,6 +48,7 @@ def replay(
     """
     from edge_agent.replay import Replay  # noqa: PLC0415 - ONNX Runtime only where it is used
 
+    logs.set_up(Log(level="warning", format="console"))  # on stderr: stdout is for the summary
     try:
         settings = load(config)
         run = Replay(settings)
