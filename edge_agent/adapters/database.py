@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 _log = structlog.get_logger()
-_PAGE_BYTES = 4096
+PAGE_BYTES = 4096
 
 
 def open_database(path: Path, schema: str, max_bytes: int) -> sqlite3.Connection:
@@ -35,11 +35,11 @@ def checksum(content: bytes) -> int:
 def _open(path: Path, schema: str, max_bytes: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     try:
-        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_size_limit=4194304")
-        connection.execute(f"PRAGMA max_page_count={max_bytes // _PAGE_BYTES}")
+        connection.execute(f"PRAGMA max_page_count={max_bytes // PAGE_BYTES}")
         connection.executescript(schema)
     except sqlite3.Error:
         connection.close()

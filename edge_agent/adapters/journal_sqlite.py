@@ -18,13 +18,14 @@ from typing import Any
 
 import structlog
 
-from edge_agent.adapters.database import checksum, open_database
-from edge_agent.core.entries import JournalEntry, decode_entry, encode_entry
+from edge_agent.adapters.database import PAGE_BYTES, checksum, open_database
+from edge_agent.core.entries import Configured, JournalEntry, decode_entry, encode_entry
 from edge_agent.core.intake import DeadLetter
 from edge_agent.ports import JournalFullError, Stored
 
 _log = structlog.get_logger()
 _ANY_AGE = 1 << 62
+_RESERVED_PAGES = 1024
 _TRIM_ROWS = 256  # a step: deleting must not hold up the commits
 
 _SCHEMA = """
@@ -46,12 +47,16 @@ class SqliteJournal:
         self._max_age_ns = int(max_age_s * 1e9)
         self._max_deadletters = max_deadletters
         self._refused = False  # an entry found no room: let go of all that is used
+        self._pages = max_bytes // PAGE_BYTES
         self._lock = threading.Lock()
         self._damaged: set[int] = set()
 
     def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the position of the last entry. Raises JournalFullError."""
         with self._lock:
+            # A full journal must not keep the agent from starting: only then can the outbox drain, and make room.
+            reserve = _RESERVED_PAGES if isinstance(entry, Configured) else 0
+            self._database.execute(f"PRAGMA max_page_count={self._pages + reserve}")
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 if entry is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from edge_agent.adapters.journal_sqlite import SqliteJournal
-from edge_agent.core.entries import Configured, JournalEntry, Tick
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
 from edge_agent.core.intake import DeadLetter
 from edge_agent.ports import JournalFullError
 
@@ -43,8 +43,8 @@ def reopen(path: Path) -> Iterator[Open]:
         journal.close()
 
 
-def entry(size: int) -> Configured:
-    return Configured(arrival_ns=1, config="x" * size, digests={})
+def entry(size: int) -> Data:
+    return Data(arrival_ns=1, channels=[], index=b"", time_ns=b"", value=b"x" * size, quality=b"")
 
 
 def letter(number: int) -> DeadLetter:
@@ -147,6 +147,15 @@ def test_a_full_journal_refuses_without_harm_and_goes_on_after_a_trim(reopen: Op
     journal.trim(used_through=kept - 1, now_ns=2)
     assert journal.append(entry(60 * KIB)) == kept + 1
     assert [stored.seq for stored in reopen().read(0)] == [kept, kept + 1]
+
+
+def test_a_full_journal_still_takes_the_configuration_with_which_an_agent_starts(reopen: Open) -> None:
+    kept = fill(reopen())
+    journal = reopen()
+    assert journal.append(Configured(arrival_ns=2, config="x" * 60 * KIB, digests={})) == kept + 1
+    with pytest.raises(JournalFullError):
+        journal.append(entry(60 * KIB))
+    assert [stored.seq for stored in journal.read(kept)] == [kept + 1]
 
 
 def test_the_file_stays_inside_its_bound(reopen: Open, path: Path) -> None:
