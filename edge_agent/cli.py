@@ -14,7 +14,7 @@ import typer
 
 from edge_agent import logs
 from edge_agent.config import EdgeConfig, load
-from models.bundle import BundleError, read_bundle
+from models.bundle import BundleError, Manifest, read_bundle
 from models.contract.config_errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The agent on the gateway: sensor topics in, results out.")
@@ -45,8 +45,7 @@ def check(config: _Config, as_json: _Json = False) -> None:
     """Check CONFIG and its models without connecting to anything. Exit 0: it can be used."""
     try:
         settings = load(config)
-        models = [read_bundle(path).manifest for path in sorted({p for rule in settings.assets for p in rule.models})]
-        _check_models(config, settings)
+        models = _check_models(config, settings)
     except (ConfigError, BundleError) as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "faults": str(error).splitlines()}))
@@ -82,17 +81,20 @@ def deadletters(
         typer.echo(f"{when}  {letter['topic']}  {letter['reason']}: {letter['text']}\n    {letter['head']!r:.120}")
 
 
-def _check_models(path: Path, settings: EdgeConfig) -> None:
-    """A model's grid must be its asset's. Raises ConfigError."""
+def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:
+    """The manifests of all models; a model's grid must be its asset's. Raises ConfigError, BundleError."""
+    files = sorted({model for rule in settings.assets for model in rule.models})
+    manifests = {file: read_bundle(file).manifest for file in files}
     faults = [
-        f"{path}: assets[{i}].models: {model.name} was trained on a grid of {manifest.sample_period_s:g} s;"
+        f"{path}: assets[{i}].models: {model.name} was trained on a grid of {manifests[model].sample_period_s:g} s;"
         f" period_s is {rule.period_s:g}"
         for i, rule in enumerate(settings.assets)
         for model in rule.models
-        if (manifest := read_bundle(model).manifest).sample_period_s != rule.period_s
+        if manifests[model].sample_period_s != rule.period_s
     ]
     if faults:
         raise ConfigError("\n".join(faults))
+    return list(manifests.values())
 
 
 def _load(path: Path) -> EdgeConfig:

@@ -5,6 +5,7 @@ running agent can take over on SIGHUP is everything but the keys of `NEEDS_RESTA
 """
 
 import os
+import ssl
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,6 +61,15 @@ class Broker(_Strict):
             msg = "password_file needs username"
             raise ValueError(msg)
         return self
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """The context of a TLS client; None = no TLS. Raises OSError when a file cannot be read."""
+        if not self.tls:
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
 
     def password(self, variable: str) -> SecretStr | None:
         """From the environment variable, else from `password_file`. Raises OSError when the file cannot be read."""

@@ -6,9 +6,13 @@ file inside its bound: an SQLite file on a full disk cannot even delete (facts: 
 
 import sqlite3
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
+
+from edge_agent.ports import JournalFullError
 
 _log = structlog.get_logger()
 PAGE_BYTES = 4096
@@ -25,6 +29,20 @@ def open_database(path: Path, schema: str, max_bytes: int) -> sqlite3.Connection
         aside = _set_aside(path)
         _log.error("a damaged file was set aside; a new one takes its place", file=str(aside), error=str(error))
         return _open(path, schema, max_bytes)
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. Raises JournalFullError when there is no room."""
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise JournalFullError(str(error)) from error
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
 
 
 def checksum(content: bytes) -> int:

@@ -12,13 +12,14 @@ Invariants
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from edge_agent.adapters.database import PAGE_BYTES, checksum, open_database
+from edge_agent.adapters.database import PAGE_BYTES, checksum, open_database, transaction
 from edge_agent.core.entries import Configured, JournalEntry, decode_entry, encode_entry
 from edge_agent.core.intake import DeadLetter
 from edge_agent.ports import JournalFullError, Stored
@@ -54,33 +55,12 @@ class SqliteJournal:
     def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the position of the last entry. Raises JournalFullError."""
         with self._lock:
-            # A full journal must not keep the agent from starting: only then can the outbox drain, and make room.
-            reserve = _RESERVED_PAGES if isinstance(entry, Configured) else 0
-            self._database.execute(f"PRAGMA max_page_count={self._pages + reserve}")
             try:
-                self._database.execute("BEGIN IMMEDIATE")
-                if entry is not None:
-                    content = encode_entry(entry)
-                    self._database.execute(
-                        "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",
-                        (entry.arrival_ns, checksum(content), content),
-                    )
-                if deadletters:
-                    self._database.executemany(
-                        "INSERT INTO deadletter(arrival_ns, topic, reason, text, size_bytes, head)"
-                        " VALUES (?, ?, ?, ?, ?, ?)",
-                        [tuple(letter) for letter in deadletters],
-                    )
-                    self._database.execute(
-                        "DELETE FROM deadletter WHERE id <= (SELECT max(id) FROM deadletter) - ?",
-                        (self._max_deadletters,),
-                    )
-                self._database.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
+                with self._room_for(entry), transaction(self._database):
+                    self._insert(entry, deadletters)
+            except JournalFullError:
                 self._refused = True
-                raise JournalFullError(str(error)) from error
+                raise
             return self._last()
 
     def read(self, after: int, limit: int = 64) -> list[Stored]:
@@ -149,6 +129,34 @@ class SqliteJournal:
             return self._database.execute(
                 "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
             ).fetchall()
+
+    @contextmanager
+    def _room_for(self, entry: JournalEntry | None) -> Iterator[None]:
+        """A full journal must not keep the agent from starting: only then can the outbox drain, and make room."""
+        if not isinstance(entry, Configured):
+            yield
+            return
+        self._database.execute(f"PRAGMA max_page_count={self._pages + _RESERVED_PAGES}")
+        try:
+            yield
+        finally:
+            self._database.execute(f"PRAGMA max_page_count={self._pages}")
+
+    def _insert(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter]) -> None:
+        if entry is not None:
+            content = encode_entry(entry)
+            self._database.execute(
+                "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",
+                (entry.arrival_ns, checksum(content), content),
+            )
+        if deadletters:
+            self._database.executemany(
+                "INSERT INTO deadletter(arrival_ns, topic, reason, text, size_bytes, head) VALUES (?, ?, ?, ?, ?, ?)",
+                [tuple(letter) for letter in deadletters],
+            )
+            self._database.execute(
+                "DELETE FROM deadletter WHERE id <= (SELECT max(id) FROM deadletter) - ?", (self._max_deadletters,)
+            )
 
     def _last(self) -> int:
         return self._scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)")

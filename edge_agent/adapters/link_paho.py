@@ -8,7 +8,6 @@ Rules
 4. `on_message` must not raise: paho's thread would die while the client still says it is connected.
 """
 
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -46,10 +45,7 @@ class PahoLink:
         )
         if broker.username is not None:
             self._client.username_pw_set(broker.username, password.get_secret_value() if password else None)
-        if broker.tls:
-            context = ssl.create_default_context(cafile=broker.ca_file)
-            if broker.cert_file is not None:
-                context.load_cert_chain(broker.cert_file, broker.key_file)
+        if (context := broker.tls_context()) is not None:
             self._client.tls_set_context(context)
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._on_connect

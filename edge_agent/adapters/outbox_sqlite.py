@@ -12,17 +12,15 @@ Invariants
 3. A new file has a new epoch, so that the aggregator never takes its batch 1 for an older one.
 """
 
-import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
-from edge_agent.adapters.database import checksum, open_database
-from edge_agent.ports import JournalFullError, Sealed
+from edge_agent.adapters.database import checksum, open_database, transaction
+from edge_agent.ports import Sealed
 
 _log = structlog.get_logger()
 REFUSED_KEPT = 100
@@ -59,7 +57,7 @@ class SqliteOutbox:
 
     def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
         """Seal a batch. Raises JournalFullError."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._database):
             row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
             seq = (row[0] if row else 0) + 1
             payload = build(self._epoch, seq)
@@ -83,12 +81,12 @@ class SqliteOutbox:
 
     def discard(self, seqs: Sequence[int]) -> None:
         """Forget batches."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._database):
             self._database.executemany("DELETE FROM batch WHERE seq = ?", [(seq,) for seq in seqs])
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Keep a refused batch for inspection, out of the way of the others."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._database):
             row = self._database.execute("SELECT payload FROM batch WHERE seq = ?", (seq,)).fetchone()
             # Deleted first: a full file then has room for the copy.
             self._database.execute("DELETE FROM batch WHERE seq = ?", (seq,))
@@ -98,7 +96,7 @@ class SqliteOutbox:
 
     def forget_journal(self) -> None:
         """The journal was replaced and counts from 1 again: positions of the old one mean nothing."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._database):
             self._database.execute("UPDATE meta SET value = '0' WHERE key = 'through'")
             self._database.execute("DELETE FROM snapshot")
 
@@ -109,13 +107,10 @@ class SqliteOutbox:
 
     def save_snapshot(self, through: int, content: bytes) -> None:
         """Replace the snapshot, in one step. Raises JournalFullError; the last one is kept then."""
-        with self._lock:
-            try:
-                self._database.execute(
-                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (through, checksum(content), content)
-                )
-            except sqlite3.OperationalError as error:
-                raise JournalFullError(str(error)) from error
+        with self._lock, transaction(self._database):
+            self._database.execute(
+                "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (through, checksum(content), content)
+            )
 
     def load_snapshot(self) -> tuple[int, bytes] | None:
         """The last snapshot, or None when there is none that can be trusted."""
@@ -129,19 +124,6 @@ class SqliteOutbox:
         """Release the file."""
         with self._lock:
             self._database.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing. Raises JournalFullError."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield
-            self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise JournalFullError(str(error)) from error
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
 
     def _meta(self, key: str) -> str:
         return str(self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

@@ -13,7 +13,6 @@ Rules
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -171,11 +170,6 @@ class Uplink:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[aiomqtt.Client]:
         broker = self._config.uplink
-        context = None
-        if broker.tls:
-            context = ssl.create_default_context(cafile=broker.ca_file)
-            if broker.cert_file is not None:
-                context.load_cert_chain(broker.cert_file, broker.key_file)
         client = aiomqtt.Client(
             broker.host,
             broker.port,
@@ -184,7 +178,7 @@ class Uplink:
             clean_start=True,
             username=broker.username,
             password=self._password.get_secret_value() if self._password else None,
-            tls_context=context,
+            tls_context=broker.tls_context(),
             keepalive=broker.keepalive_s,
             will=aiomqtt.Will(self._topic["state"], self._state(False), qos=1, retain=True),
             max_queued_incoming_messages=10_000,
