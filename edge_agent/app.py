@@ -45,7 +45,7 @@ from edge_agent.core.intake import Entry, Intake
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
 from edge_agent.metrics import Metrics
-from edge_agent.ports import JournalFullError, Sealed, Stored
+from edge_agent.ports import NoRoomError, Sealed, Stored
 from models.bundle import BundleError
 from models.contract.batch import Receipt, encode_batch
 from models.contract.config_errors import ConfigError
@@ -159,8 +159,8 @@ class Agent:
             # Messages that are all set aside are still a tick of the clock: silence of assets goes on.
             data = Data.of(now_ns, entry.readings, entry.waveforms) if has_data else Tick(arrival_ns=now_ns)
             try:
-                self._journal.append(data, entry.deadletters)
-            except JournalFullError as error:
+                self._journal.append([data], entry.deadletters)
+            except NoRoomError as error:
                 self.metrics.waits.labels("journal").inc()
                 _log.warning("the journal has no room: the broker has to wait", error=str(error))
                 if self._stopping.wait(_FULL_WAIT_S):
@@ -176,8 +176,8 @@ class Agent:
             return
         self._idle_ticks += 1
         try:
-            self._journal.append(Tick(arrival_ns=time.time_ns()))
-        except JournalFullError:
+            self._journal.append([Tick(arrival_ns=time.time_ns())])
+        except NoRoomError:
             return
         self._journalled.set()
 
@@ -227,7 +227,7 @@ class Agent:
         """Without room for it the last one stays: a restart then replays more of the journal."""
         try:
             self._outbox.save_snapshot(self._cursor, state.dump(self._pipeline.snapshot()))
-        except JournalFullError as error:
+        except NoRoomError as error:
             _log.warning("the outbox has no room for a snapshot: the last one stays", error=str(error))
         else:
             self._snapshot = self._cursor
@@ -242,7 +242,7 @@ class Agent:
         while True:
             try:
                 self._outbox.append(build, arrival_ns, self._cursor)
-            except JournalFullError as error:
+            except NoRoomError as error:
                 self.metrics.waits.labels("outbox").inc()
                 _log.warning("the outbox has no room: results wait in the journal", error=str(error))
                 if self._stopping.wait(_FULL_WAIT_S):
@@ -286,7 +286,7 @@ class Agent:
         paths = sorted({path for rule in config.assets for path in rule.models})
         digests = {str(path): self._shelf.adopt(path) for path in paths}
         entry = Configured(arrival_ns=time.time_ns(), config=config.model_dump_json(), digests=digests)
-        self._journal.append(entry)
+        self._journal.append([entry])
         self._config = config
         self._journalled.set()
         self.metrics.provider.clear()
@@ -302,7 +302,7 @@ class Agent:
             if fixed:
                 raise ConfigError(f"{self._path}: {', '.join(fixed)}: a change needs a restart")  # noqa: TRY301 - handled with the others
             self._adopt(config)
-        except (ConfigError, BundleError, StartError, JournalFullError) as error:
+        except (ConfigError, BundleError, StartError, NoRoomError) as error:
             self.metrics.reloads.labels("refused").inc()
             _log.error("the new configuration is refused; the old one stays", error=str(error))
             return

@@ -1,14 +1,14 @@
 """What the agent needs of the world. Adapters implement these; `app.py` alone knows which."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from edge_agent.core.entries import JournalEntry
 from edge_agent.core.intake import DeadLetter, Message
 
 
-class JournalFullError(RuntimeError):
-    """No room for another entry until older ones have been used: wait and try again, acknowledge nothing."""
+class NoRoomError(RuntimeError):
+    """The file or the disk has no room now: wait and try again, acknowledge nothing."""
 
 
 class Stored(NamedTuple):
@@ -41,6 +41,10 @@ class SensorLink(Protocol):
         """All messages that came since the last call; waits for the first, at most `timeout_s`."""
         ...
 
+    def keep_alive(self) -> None:
+        """To be called now and then while taken messages cannot be committed: the connection must not die of it."""
+        ...
+
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Confirm messages, in order of receipt. Those of an earlier connection are left: they come again."""
         ...
@@ -54,16 +58,28 @@ class SensorLink(Protocol):
         """Whether messages can come now."""
         ...
 
+    @property
+    def listened_ns(self) -> int:
+        """For how long the broker could have told us: the time during which it was heard of, and no outage or stall.
+
+        Silence on this clock is silence of the sensors; it ascends, from 0 at the start of the process.
+        """
+        ...
+
 
 class Journal(Protocol):
     """Entries in order, durable when `append` returns."""
 
-    def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
-        """One durable commit; returns the last position. Raises JournalFullError."""
+    def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
+        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
         ...
 
     def read(self, after: int, limit: int = 64) -> list[Stored]:
         """Up to `limit` entries behind position `after`, in order."""
+        ...
+
+    def newest(self) -> Iterator[Stored]:
+        """Entries from the newest to the oldest."""
         ...
 
     def trim(self, used_through: int, now_ns: int) -> None:
@@ -89,7 +105,7 @@ class Outbox(Protocol):
         ...
 
     def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
-        """Seal a batch; `build(epoch, seq)` makes its bytes. Returns seq. Raises JournalFullError."""
+        """Seal a batch; `build(epoch, seq)` makes its bytes. Returns seq. Raises NoRoomError."""
         ...
 
     def pending(self, after: int, limit: int) -> list[Sealed]:
@@ -115,7 +131,7 @@ class Outbox(Protocol):
     def save_snapshot(self, through: int, content: bytes) -> None:
         """Replace the snapshot, in one step; `through` is the journal position it stands for.
 
-        Raises JournalFullError; the last one is kept then.
+        Raises NoRoomError; the last one is kept then.
         """
         ...
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.ports import JournalFullError
+from edge_agent.ports import NoRoomError
 
 _log = structlog.get_logger()
 PAGE_BYTES = 4096
@@ -33,13 +33,13 @@ def open_database(path: Path, schema: str, max_bytes: int) -> sqlite3.Connection
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. Raises JournalFullError when there is no room."""
+    """All or nothing. Raises NoRoomError when there is no room."""
     try:
         database.execute("BEGIN IMMEDIATE")
         yield
         database.execute("COMMIT")
     except sqlite3.OperationalError as error:
-        raise JournalFullError(str(error)) from error
+        raise NoRoomError(str(error)) from error
     finally:
         if database.in_transaction:
             database.execute("ROLLBACK")

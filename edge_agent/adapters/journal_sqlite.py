@@ -22,7 +22,7 @@ import structlog
 from edge_agent.adapters.database import PAGE_BYTES, checksum, open_database, transaction
 from edge_agent.core.entries import Configured, JournalEntry, decode_entry, encode_entry
 from edge_agent.core.intake import DeadLetter
-from edge_agent.ports import JournalFullError, Stored
+from edge_agent.ports import NoRoomError, Stored
 
 _log = structlog.get_logger()
 _ANY_AGE = 1 << 62
@@ -52,13 +52,13 @@ class SqliteJournal:
         self._lock = threading.Lock()
         self._damaged: set[int] = set()
 
-    def append(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter] = ()) -> int:
-        """One durable commit; returns the position of the last entry. Raises JournalFullError."""
+    def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
+        """One durable commit; returns the position of the last entry. Raises NoRoomError."""
         with self._lock:
             try:
-                with self._room_for(entry), transaction(self._database):
-                    self._insert(entry, deadletters)
-            except JournalFullError:
+                with self._room_for(entries), transaction(self._database):
+                    self._insert(entries, deadletters)
+            except NoRoomError:
                 self._refused = True
                 raise
             return self._last()
@@ -93,6 +93,14 @@ class SqliteJournal:
         """The position of the oldest entry kept; 0 = none."""
         with self._lock:
             return self._scalar("SELECT coalesce(min(seq), 0) FROM entry")
+
+    def newest(self) -> Iterator[Stored]:
+        """Entries from the newest to the oldest."""
+        before = self.last() + 1
+        while before > 1:
+            found = self.read(max(0, before - 65), 64)
+            yield from reversed([stored for stored in found if stored.seq < before])
+            before = max(1, before - 64)
 
     def trim(self, used_through: int, now_ns: int) -> None:
         """Delete used entries that are too old or too many, a few at a time."""
@@ -131,9 +139,9 @@ class SqliteJournal:
             ).fetchall()
 
     @contextmanager
-    def _room_for(self, entry: JournalEntry | None) -> Iterator[None]:
+    def _room_for(self, entries: Sequence[JournalEntry]) -> Iterator[None]:
         """A full journal must not keep the agent from starting: only then can the outbox drain, and make room."""
-        if not isinstance(entry, Configured):
+        if not any(isinstance(entry, Configured) for entry in entries):
             yield
             return
         self._database.execute(f"PRAGMA max_page_count={self._pages + _RESERVED_PAGES}")
@@ -142,8 +150,8 @@ class SqliteJournal:
         finally:
             self._database.execute(f"PRAGMA max_page_count={self._pages}")
 
-    def _insert(self, entry: JournalEntry | None, deadletters: Sequence[DeadLetter]) -> None:
-        if entry is not None:
+    def _insert(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter]) -> None:
+        for entry in entries:
             content = encode_entry(entry)
             self._database.execute(
                 "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",

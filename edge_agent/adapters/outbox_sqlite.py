@@ -56,7 +56,7 @@ class SqliteOutbox:
             return int(self._meta("through"))
 
     def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
-        """Seal a batch. Raises JournalFullError."""
+        """Seal a batch. Raises NoRoomError."""
         with self._lock, transaction(self._database):
             row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
             seq = (row[0] if row else 0) + 1
@@ -106,7 +106,7 @@ class SqliteOutbox:
             return int(self._database.execute("SELECT count(*) FROM batch").fetchone()[0])
 
     def save_snapshot(self, through: int, content: bytes) -> None:
-        """Replace the snapshot, in one step. Raises JournalFullError; the last one is kept then."""
+        """Replace the snapshot, in one step. Raises NoRoomError; the last one is kept then."""
         with self._lock, transaction(self._database):
             self._database.execute(
                 "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (through, checksum(content), content)

@@ -25,7 +25,7 @@ from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
 from edge_agent.config import EdgeConfig
-from edge_agent.ports import JournalFullError, Outbox, Sealed
+from edge_agent.ports import NoRoomError, Outbox, Sealed
 from models.contract import topics
 from models.contract.batch import ContractError, Receipt, decode_receipt
 
@@ -152,7 +152,7 @@ class Uplink:
             return
         try:
             await self._settle(sent.batch, receipt)
-        except JournalFullError as error:
+        except NoRoomError as error:
             self._under_way[sent.batch.seq] = sent  # as if the receipt had not come: it will come again
             _log.warning("a receipt cannot be recorded now", seq=sent.batch.seq, error=str(error))
 

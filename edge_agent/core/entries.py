@@ -23,6 +23,7 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
     value: bytes
     quality: bytes
     waveforms: list[Waveform] = []
+    keys: bytes = b""  # of the messages, so that one that comes again is known: see recent.py
 
     @classmethod
     def of(cls, arrival_ns: int, readings: Readings, waveforms: Sequence[Waveform]) -> "Data":
@@ -49,9 +50,10 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
 
 
 class Tick(msgspec.Struct, tag="tick", kw_only=True):
-    """The gateway's clock, while no data came."""
+    """The time that has passed. `listened_ns`: on the clock of `SensorLink.listened_ns`, which knows no outages."""
 
     arrival_ns: int
+    listened_ns: int = 0
 
 
 class Configured(msgspec.Struct, tag="configured", kw_only=True):

@@ -17,8 +17,10 @@ class Message(NamedTuple):
 
     topic: str
     payload: bytes
-    arrival_ns: int
+    arrival_ns: int  # by the agent's clock: ascends strictly, so that no two messages share one
     ticket: object = None  # the link's own: what it needs to acknowledge the message
+    packet_id: int = 0  # of this delivery; 0 = QoS 0
+    is_again: bool = False  # the broker says that it sent this before, in this very session
 
 
 class DeadLetter(NamedTuple):

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
 from edge_agent.core.intake import DeadLetter
-from edge_agent.ports import JournalFullError
+from edge_agent.ports import NoRoomError
 
 KIB = 1024
 MAX_BYTES = 1024 * KIB
@@ -68,8 +68,8 @@ def fill(journal: SqliteJournal) -> int:
     """Appends until there is no room; returns the last position."""
     for _ in range(MAX_BYTES // (60 * KIB) + 1):
         try:
-            journal.append(entry(60 * KIB), [letter(1)])
-        except JournalFullError:
+            journal.append([entry(60 * KIB)], [letter(1)])
+        except NoRoomError:
             break
     else:
         pytest.fail("the journal took more than its bound")
@@ -78,7 +78,7 @@ def fill(journal: SqliteJournal) -> int:
 
 def test_entries_come_back_in_order_from_any_position(reopen: Open) -> None:
     journal = reopen()
-    assert [journal.append(Tick(arrival_ns=10 * i)) for i in (1, 2, 3)] == [1, 2, 3]
+    assert [journal.append([Tick(arrival_ns=10 * i)]) for i in (1, 2, 3)] == [1, 2, 3]
     assert ticks(journal) == [(1, 10), (2, 20), (3, 30)]
     assert ticks(journal, after=1, limit=1) == [(2, 20)]
     assert ticks(journal, after=3) == []
@@ -91,15 +91,15 @@ def test_an_empty_journal_has_no_positions(reopen: Open) -> None:
 
 
 def test_reopening_keeps_entries_and_dead_letters(reopen: Open) -> None:
-    reopen().append(entry(5000), [letter(1), letter(2)])
+    reopen().append([entry(5000)], [letter(1), letter(2)])
     journal = reopen()
     assert [stored.entry for stored in journal.read(0)] == [entry(5000)]
     assert journal.deadletters(9) == [letter(2)._asdict(), letter(1)._asdict()]
-    assert journal.append(Tick(arrival_ns=2)) == 2
+    assert journal.append([Tick(arrival_ns=2)]) == 2
 
 
 def test_what_was_confirmed_is_in_the_file_before_the_journal_is_closed(reopen: Open, path: Path) -> None:
-    reopen().append(Tick(arrival_ns=7), [letter(1)])
+    reopen().append([Tick(arrival_ns=7)], [letter(1)])
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT seq, arrival_ns FROM entry").fetchall() == [(1, 7)]
         assert other.execute("SELECT count(*) FROM deadletter").fetchone() == (1,)
@@ -107,9 +107,9 @@ def test_what_was_confirmed_is_in_the_file_before_the_journal_is_closed(reopen: 
 
 def test_dead_letters_alone_take_no_position_and_only_the_newest_are_kept(reopen: Open) -> None:
     journal = reopen()
-    journal.append(Tick(arrival_ns=1))
+    journal.append([Tick(arrival_ns=1)])
     for number in range(5):
-        assert journal.append(None, [letter(number)]) == 1
+        assert journal.append([], [letter(number)]) == 1
     assert [row["topic"] for row in journal.deadletters(9)] == ["f/4", "f/3", "f/2"]
     assert [row["topic"] for row in journal.deadletters(1)] == ["f/4"]
 
@@ -117,7 +117,7 @@ def test_dead_letters_alone_take_no_position_and_only_the_newest_are_kept(reopen
 def test_only_used_entries_that_are_too_old_are_let_go(tmp_path: Path) -> None:
     with closing(SqliteJournal(tmp_path / "j.db", MAX_BYTES, 10, 3)) as journal:
         for second in range(1, 6):
-            journal.append(Tick(arrival_ns=second * 10**9))
+            journal.append([Tick(arrival_ns=second * 10**9)])
         journal.trim(used_through=2, now_ns=14 * 10**9)
         assert ticks(journal) == [(3, 3 * 10**9), (4, 4 * 10**9), (5, 5 * 10**9)]
         journal.trim(used_through=5, now_ns=14 * 10**9)
@@ -128,47 +128,47 @@ def test_a_position_is_never_used_again(tmp_path: Path) -> None:
     file = tmp_path / "j.db"
     with closing(SqliteJournal(file, MAX_BYTES, 1, 3)) as journal:
         for _ in range(3):
-            journal.append(Tick(arrival_ns=1))
+            journal.append([Tick(arrival_ns=1)])
         journal.trim(used_through=3, now_ns=10**18)
         assert journal.read(0) == []
     with closing(SqliteJournal(file, MAX_BYTES, 1, 3)) as journal:
         assert (journal.first(), journal.last()) == (0, 3)
-        assert journal.append(Tick(arrival_ns=1)) == 4
+        assert journal.append([Tick(arrival_ns=1)]) == 4
 
 
 def test_a_full_journal_refuses_without_harm_and_goes_on_after_a_trim(reopen: Open) -> None:
     journal = reopen()
     kept = fill(journal)
     assert [stored.seq for stored in journal.read(0)] == list(range(1, kept + 1))
-    with pytest.raises(JournalFullError):
-        journal.append(entry(60 * KIB))
+    with pytest.raises(NoRoomError):
+        journal.append([entry(60 * KIB)])
     journal.trim(used_through=0, now_ns=2)
     assert journal.first() == 1
     journal.trim(used_through=kept - 1, now_ns=2)
-    assert journal.append(entry(60 * KIB)) == kept + 1
+    assert journal.append([entry(60 * KIB)]) == kept + 1
     assert [stored.seq for stored in reopen().read(0)] == [kept, kept + 1]
 
 
 def test_a_full_journal_still_takes_the_configuration_with_which_an_agent_starts(reopen: Open) -> None:
     kept = fill(reopen())
     journal = reopen()
-    assert journal.append(Configured(arrival_ns=2, config="x" * 60 * KIB, digests={})) == kept + 1
-    with pytest.raises(JournalFullError):
-        journal.append(entry(60 * KIB))
+    assert journal.append([Configured(arrival_ns=2, config="x" * 60 * KIB, digests={})]) == kept + 1
+    with pytest.raises(NoRoomError):
+        journal.append([entry(60 * KIB)])
     assert [stored.seq for stored in journal.read(kept)] == [kept + 1]
 
 
 def test_the_file_stays_inside_its_bound(reopen: Open, path: Path) -> None:
     journal = reopen()
     for _ in range(60):
-        journal.trim(journal.append(entry(100 * KIB)), now_ns=2)
+        journal.trim(journal.append([entry(100 * KIB)]), now_ns=2)
     assert path.stat().st_size <= MAX_BYTES
 
 
 def test_a_damaged_entry_is_left_out_and_counted_once(reopen: Open, path: Path) -> None:
     journal = reopen()
     for i in range(1, 5):
-        journal.append(Tick(arrival_ns=i))
+        journal.append([Tick(arrival_ns=i)])
     damage(path, [2, 4])
     assert ticks(journal) == [(1, 1), (3, 3)]
     assert ticks(journal) == [(1, 1), (3, 3)]
@@ -178,7 +178,7 @@ def test_a_damaged_entry_is_left_out_and_counted_once(reopen: Open, path: Path) 
 def test_a_row_of_damaged_entries_longer_than_a_read_does_not_hide_those_behind_it(reopen: Open, path: Path) -> None:
     journal = reopen()
     for i in range(1, 9):
-        journal.append(Tick(arrival_ns=i))
+        journal.append([Tick(arrival_ns=i)])
     damage(path, [2, 3, 4, 5, 6, 7])
     assert ticks(journal, after=1, limit=2) == [(8, 8)]
     assert journal.damaged == 6
@@ -188,7 +188,7 @@ def test_a_sound_blob_that_is_no_entry_is_left_out(reopen: Open, path: Path) -> 
     journal = reopen()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO entry(arrival_ns, crc, content) VALUES (1, 0, x'')")  # CRC-32 of nothing is 0
-    journal.append(Tick(arrival_ns=2))
+    journal.append([Tick(arrival_ns=2)])
     assert ticks(journal) == [(2, 2)]
 
 
@@ -198,7 +198,7 @@ def test_a_garbage_file_is_set_aside_and_a_new_one_takes_its_place(reopen: Open,
     for number in (1, 2):
         path.write_bytes(garbage)
         journal = reopen()
-        assert journal.append(Tick(arrival_ns=1)) == 1
+        assert journal.append([Tick(arrival_ns=1)]) == 1
         assert path.with_name(f"journal.db.damaged-{number}").read_bytes() == garbage
         journal.close()
     assert ticks(reopen()) == [(1, 1)]
@@ -230,14 +230,14 @@ class JournalMachine(RuleBasedStateMachine):
     def append(self, arrival_ns: int, letters: int) -> None:
         new = [letter(len(self.letters) + i) for i in range(letters)]
         self.newest += 1
-        assert self.journal.append(Tick(arrival_ns=arrival_ns), new) == self.newest
+        assert self.journal.append([Tick(arrival_ns=arrival_ns)], new) == self.newest
         self.model[self.newest] = Tick(arrival_ns=arrival_ns)
         self.letters += new
 
     @rule()
     def append_a_dead_letter_only(self) -> None:
         new = letter(len(self.letters))
-        assert self.journal.append(None, [new]) == self.newest
+        assert self.journal.append([], [new]) == self.newest
         self.letters.append(new)
 
     @precondition(lambda self: self.newest > 0)

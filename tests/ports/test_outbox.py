@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
-from edge_agent.ports import JournalFullError, Sealed
+from edge_agent.ports import NoRoomError, Sealed
 
 KIB = 1024
 MAX_BYTES = 1024 * KIB
@@ -58,7 +58,7 @@ def fill(outbox: SqliteOutbox) -> int:
     for _ in range(MAX_BYTES // (60 * KIB) + 1):
         try:
             kept = outbox.append(large, 1, through=kept + 1)
-        except JournalFullError:
+        except NoRoomError:
             return kept
     pytest.fail("the outbox took more than its bound")
 
@@ -127,7 +127,7 @@ def test_a_snapshot_for_which_there_is_no_room_leaves_the_last_one(reopen: Open)
     outbox = reopen()
     outbox.save_snapshot(1, b"old")
     fill(outbox)
-    with pytest.raises(JournalFullError):
+    with pytest.raises(NoRoomError):
         outbox.save_snapshot(2, b"n" * 100 * KIB)
     assert outbox.load_snapshot() == (1, b"old")
 
