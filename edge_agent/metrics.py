@@ -11,17 +11,22 @@ class Metrics:
     def __init__(self) -> None:
         r = self.registry = CollectorRegistry()
         self.messages = Counter("tocsin_edge_messages", "MQTT messages received", registry=r)
+        self.repeated = Counter("tocsin_edge_repeated_messages", "Messages that came again, taken once", registry=r)
         self.readings = Counter("tocsin_edge_readings", "Readings and waveforms journalled", registry=r)
         self.deadletters = Counter("tocsin_edge_deadletters", "Messages set aside", ["reason"], registry=r)
         self.marked = Counter(
             "tocsin_edge_marked", "Readings marked, and windows not scored, by reason", ["reason"], registry=r
         )
         self.commits = Counter("tocsin_edge_journal_commits", "Journal commits", registry=r)
+        self.silences = Counter("tocsin_edge_silences", "No message for longer than learnt", registry=r)
+        self.sealed = Counter("tocsin_edge_rows_sealed", "Rows committed to the outbox", registry=r)
         self.waits = Counter("tocsin_edge_full_waits", "Waits because a file had no room", ["file"], registry=r)
         self.alarms = Counter("tocsin_edge_alarms", "Alarms opened", registry=r)
         self.reloads = Counter("tocsin_edge_reloads", "Configuration reloads", ["outcome"], registry=r)
         self.backlog = Gauge("tocsin_edge_outbox_batches", "Batches without a receipt", registry=r)
         self.lag = Gauge("tocsin_edge_journal_lag_entries", "Journal entries not yet used", registry=r)
+        self.lost = Gauge("tocsin_edge_lost_rows", "Rows that a full outbox had to drop", ["kind"], registry=r)
+        self.clock_behind = Gauge("tocsin_edge_clock_behind", "1 = the wall clock was set back", registry=r)
         self.connected = Gauge("tocsin_edge_connected", "1 = connected", ["broker"], registry=r)
         self.provider = Gauge("tocsin_edge_provider_info", "ONNX Runtime provider in use", ["provider"], registry=r)
         self.latency = Histogram(

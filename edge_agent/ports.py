@@ -26,6 +26,23 @@ class Sealed(NamedTuple):
     payload: bytes
 
 
+class Clock(Protocol):
+    """The gateway's time, which never runs backwards."""
+
+    def stamps(self, count: int) -> range:
+        """`count` stamps in ns since 1970 that ascend strictly."""
+        ...
+
+    def now_ns(self) -> int:
+        """One stamp."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the wall clock was set back and has not caught up: it cannot tell what lies in the future."""
+        ...
+
+
 class SensorLink(Protocol):
     """Messages from the sensor broker. Every message taken is acknowledged by the caller, or comes again."""
 
@@ -49,8 +66,12 @@ class SensorLink(Protocol):
         """Confirm messages, in order of receipt. Those of an earlier connection are left: they come again."""
         ...
 
+    def reconnect(self) -> None:
+        """Drop the connection and make a new one, with new subscriptions: for one that only seems alive."""
+        ...
+
     def stop(self) -> None:
-        """Disconnect; the broker keeps the session."""
+        """Disconnect within a second; the broker keeps the session."""
         ...
 
     @property
@@ -68,7 +89,7 @@ class SensorLink(Protocol):
 
 
 class Journal(Protocol):
-    """Entries in order, durable when `append` returns."""
+    """Entries in order, durable when `append` returns. Unused ones are never dropped: full means NoRoomError."""
 
     def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
@@ -78,8 +99,19 @@ class Journal(Protocol):
         """Up to `limit` entries behind position `after`, in order."""
         ...
 
+    def last(self) -> int:
+        """The position of the newest entry ever appended; 0 = none."""
+        ...
+
     def newest(self) -> Iterator[Stored]:
         """Entries from the newest to the oldest."""
+        ...
+
+    def skip_to(self, position: int) -> None:
+        """Give away no position of `position` or below any more: the outbox counts those as used.
+
+        Raises NoRoomError.
+        """
         ...
 
     def trim(self, used_through: int, now_ns: int) -> None:
@@ -105,7 +137,10 @@ class Outbox(Protocol):
         ...
 
     def append(self, build: Callable[[str, int], bytes], arrival_ns: int, through: int) -> int:
-        """Seal a batch; `build(epoch, seq)` makes its bytes. Returns seq. Raises NoRoomError."""
+        """Seal a batch; `build(epoch, seq)` makes its bytes, again when the first try fails. Returns seq.
+
+        A full outbox may thin what waits in it (see `lost`). Raises NoRoomError: nothing was kept.
+        """
         ...
 
     def pending(self, after: int, limit: int) -> list[Sealed]:
@@ -113,11 +148,11 @@ class Outbox(Protocol):
         ...
 
     def discard(self, seqs: Sequence[int]) -> None:
-        """Forget batches whose receipt came."""
+        """Forget batches whose receipt came. Raises NoRoomError."""
         ...
 
     def set_aside(self, seq: int, reason: str) -> None:
-        """Keep a batch that was refused whole, out of the way of the others."""
+        """Keep a batch that was refused whole, out of the way of the others. Raises NoRoomError."""
         ...
 
     def forget_journal(self) -> None:
@@ -126,6 +161,10 @@ class Outbox(Protocol):
 
     def backlog(self) -> int:
         """How many batches wait."""
+        ...
+
+    def lost(self) -> dict[str, int]:
+        """Rows that a full outbox had to drop, by kind (reading, feature, inference, alarm); `batch`: damaged ones."""
         ...
 
     def save_snapshot(self, through: int, content: bytes) -> None:

@@ -39,19 +39,17 @@ class Replay:
     def _results(self, entries: Iterable[JournalEntry], shelf_folder: Path | None) -> Iterator[Batch]:
         with tempfile.TemporaryDirectory() as scratch:
             shelf = ModelShelf(shelf_folder or Path(scratch), self._config.inference)
-            pipeline, last_ns = Pipeline(shelf.find), 0
+            pipeline = Pipeline(shelf.find)
             if shelf_folder is None:
-                pipeline.step(self._configured(shelf), Results())
+                pipeline.run([self._configured(shelf)], Results())
             for seq, entry in enumerate(entries, 1):
-                last_ns = max(last_ns, entry.arrival_ns)
                 yield from self._step(pipeline, entry, seq)
-            if last_ns:
-                yield from self._step(pipeline, Tick(arrival_ns=last_ns + _SILENCE_NS), 0)
+            yield from self._step(pipeline, Tick(arrival_ns=0, listened_ns=pipeline.listened_ns + _SILENCE_NS), 0)
 
     def _step(self, pipeline: Pipeline, entry: JournalEntry, seq: int) -> Iterator[Batch]:
         results = Results()
         if pipeline.is_configured or isinstance(entry, Configured):
-            pipeline.step(entry, results)
+            pipeline.run([entry], results)
         if results.rows:
             yield results.batch(self._config.site, self._config.gateway, "replay", seq)
 

@@ -3,10 +3,11 @@
 Cell k of an asset with period p holds the readings with (k-1)p < t <= kp; its frame, stamped kp, has for
 each channel the last such reading, else the last one before, for as long as `hold_s`. A cell closes when a
 reading of the asset lies more than `lateness_s` beyond its end, or when the asset has been silent for `idle_s` on
-the gateway's clock. A reading for a closed cell is late: it is marked and changes no frame.
+the listening clock, which leaves out the agent's own absences and those of the network. Silence is looked for at
+ticks only. A reading for a closed cell is late: it is marked and changes no frame.
 
 Invariants
-1. Whether a reading is late depends on the readings before it, never on how they were cut into batches.
+1. Whether a reading is late depends on the readings and ticks before it, never on how they were cut into batches.
 2. Closed cells stay closed; frames of an asset come in ascending order, each once.
 3. No frame is made where no value is held: a gap of a year costs nothing.
 
@@ -26,6 +27,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _OPEN = ("open_channel", "open_asset", "open_cell", "open_time", "open_value")
+_CROWD = 1024
 NEVER = np.iinfo(np.int64).min // 4  # a cell or a time before all others, with room to count from
 
 
@@ -72,22 +74,24 @@ class Grid:
 class Align:
     """State of the alignment.
 
-    Per channel the last closed value; per asset the newest event time, the last closed cell, the
-    last arrival; and the readings of cells that are still open.
+    Per channel the last closed value; per asset the newest event time, the last closed cell, when it
+    was heard of last; and the readings of cells that are still open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listened_ns: int = 0) -> None:
         self.last_cell: Ints = np.empty(0, np.int64)
         self.last_value: Floats = np.empty(0)
         self.newest_ns: Ints = np.empty(0, np.int64)
         self.closed: Ints = np.empty(0, np.int64)
         self.held: Ints = np.empty(0, np.int64)  # [assets], last cell with a value
-        self.arrival_ns: Ints = np.empty(0, np.int64)
+        self.heard_ns: Ints = np.empty(0, np.int64)  # [assets], on the listening clock
+        self.listened_ns = listened_ns  # the listening clock at the last tick
         self.open_channel: Ids = np.empty(0, np.intp)
         self.open_asset: Ids = np.empty(0, np.intp)
         self.open_cell: Ints = np.empty(0, np.int64)
         self.open_time: Ints = np.empty(0, np.int64)
         self.open_value: Floats = np.empty(0)
+        self.crowd = _CROWD  # so many open readings are looked through for superseded ones
 
     def grow(self, channels: int, assets: int) -> None:
         """Make room for more channels and assets."""
@@ -95,22 +99,28 @@ class Align:
         self.last_cell = np.append(self.last_cell, np.full(more, NEVER))
         self.last_value = np.append(self.last_value, np.full(more, np.nan))
         more = assets - len(self.newest_ns)
-        for name in ("newest_ns", "closed", "held", "arrival_ns"):
+        for name in ("newest_ns", "closed", "held", "heard_ns"):
             setattr(self, name, np.append(getattr(self, name), np.full(more, NEVER)))
 
     def step(
-        self, grid: Grid, channel: Ids, asset: Ids, time_ns: Ints, value: Floats, arrival_ns: int
+        self, grid: Grid, channel: Ids, asset: Ids, time_ns: Ints, value: Floats
     ) -> tuple[NDArray[np.bool_], Frames]:
-        """Take n readings in order of arrival ([n] each; value NaN = not usable) that arrived at `arrival_ns`.
+        """Take n readings in order of arrival ([n] each; value NaN = not usable).
 
-        Returns (is_late [n], the frames that closed). Zero readings are a tick of the clock.
+        Returns (is_late [n], the frames that closed).
         """
         before = self.closed.copy()
-        silent = (self.newest_ns > NEVER) & (arrival_ns - self.arrival_ns > grid.idle_ns)
-        self.closed[silent] = np.maximum(self.closed, _cell(self.newest_ns, grid.period_ns))[silent]
         late = self._admit(grid, channel, asset, time_ns, value)
-        self.arrival_ns[asset] = arrival_ns
+        self.heard_ns[asset] = self.listened_ns
         return late, self._close(grid, before)
+
+    def tick(self, grid: Grid, listened_ns: int) -> Frames:
+        """The listening clock has come this far; returns the frames that closed because their asset is silent."""
+        before = self.closed.copy()
+        self.listened_ns = max(self.listened_ns, listened_ns)
+        silent = (self.newest_ns > NEVER) & (self.listened_ns - self.heard_ns > grid.idle_ns)
+        self.closed[silent] = np.maximum(self.closed, _cell(self.newest_ns, grid.period_ns))[silent]
+        return self._close(grid, before)
 
     def _admit(self, grid: Grid, channel: Ids, asset: Ids, time_ns: Ints, value: Floats) -> NDArray[np.bool_]:
         """Sort out late readings, keep the others, move the watermarks."""
@@ -169,7 +179,12 @@ class Align:
         return Frames(rows_asset, rows_cell, time, hold, keys, values, base, span, last_cell, last_value)
 
     def _forget_superseded(self) -> None:
-        """Of an open cell only each channel's last reading counts: a clock that stands still must not pile them up."""
+        """Of an open cell only each channel's last reading counts: a clock that stands still must not pile them up.
+
+        Done when their number has doubled, for it sorts them all.
+        """
+        if len(self.open_cell) < self.crowd:
+            return
         order = np.lexsort((self.open_time, self.open_cell, self.open_channel))
         channel, cell = self.open_channel[order], self.open_cell[order]
         final = np.ones(len(order), bool)
@@ -177,6 +192,7 @@ class Align:
         keep = np.sort(order[final])
         for name in _OPEN:
             setattr(self, name, getattr(self, name)[keep])
+        self.crowd = 2 * len(keep) + _CROWD
 
     def _rows(self, grid: Grid, before: Ints, asset: Ids, cell: Ints) -> tuple[Ids, Ints]:
         """The (asset, cell) pairs that closed in this step and hold a value of some channel."""

@@ -26,7 +26,7 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
     keys: bytes = b""  # of the messages, so that one that comes again is known: see recent.py
 
     @classmethod
-    def of(cls, arrival_ns: int, readings: Readings, waveforms: Sequence[Waveform]) -> "Data":
+    def of(cls, arrival_ns: int, readings: Readings, waveforms: Sequence[Waveform], keys: bytes = b"") -> "Data":
         """Pack columns."""
         return cls(
             arrival_ns=arrival_ns,
@@ -36,6 +36,7 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
             value=pack(readings.value),
             quality=pack(readings.quality, "u1"),
             waveforms=list(waveforms),
+            keys=keys,
         )
 
     def readings(self) -> Readings:

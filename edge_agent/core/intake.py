@@ -1,14 +1,21 @@
-"""From raw messages to one journal entry: match the topic, decode, check; what fails is a dead letter.
+"""From raw messages to one journal entry: match the topic, leave out repetitions, decode, check.
 
-Pure: the same messages give the same entry. A message counts whole or not at all.
+Pure: the same messages give the same entry. A message counts whole or not at all; what fails is a dead letter.
+Messages of the commonest form are decoded together, as columns; the others one by one, with the same outcome.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_agent.config import EdgeConfig
-from edge_agent.core.decode import DECODERS, Decoder
+from edge_agent.core.decode import DECODERS, SIMPLE_DECODERS, Decoder, SimpleDecoder
 from edge_agent.core.errors import DecodeError
 from edge_agent.core.readings import ChannelKey, Decoded, Readings, ReadingsBuilder, Waveform
+from edge_agent.core.recent import Recent, message_keys, topic_seed
 from edge_agent.core.topics import TopicTemplate
 
 
@@ -35,74 +42,176 @@ class DeadLetter(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a group of messages comes to."""
+    """What a group of messages comes to. `keys` and `packet_ids`: of the messages that are in it, for `Recent`."""
 
     readings: Readings
     waveforms: list[Waveform]
     deadletters: list[DeadLetter]
+    keys: list[int]
+    packet_ids: list[int]
+    repeated: int
+
+
+@dataclass(slots=True)
+class _Route:
+    """What is known of one topic."""
+
+    asset: str
+    channel: str | None
+    decoder: Decoder
+    simple: SimpleDecoder | None  # None: its payloads are of another form
+    seed: int
+    misses: int = 0
+
+    @property
+    def key(self) -> ChannelKey:
+        return self.asset, self.channel or ""
 
 
 HEAD_BYTES = 256
 TOPIC_CHARS, TEXT_CHARS = 1000, 500  # a dead letter is small, whatever the sender made up
+_MAX_TOPICS = 100_000  # remembered: a sender that invents topics must not fill the memory
+_NO_LIMIT_NS = 1 << 62
+_MISSES = 10  # payloads of another form, before a topic's are decoded one by one for good
 
 
 class Intake:
-    """Decodes by the configuration's topics, channels and limits."""
+    """Decodes by the configuration's topics, channels and limits; `recent` knows what is in the journal."""
 
-    def __init__(self, config: EdgeConfig) -> None:
+    def __init__(self, config: EdgeConfig, recent: Recent | None = None) -> None:
         self._config = config
         self._limits = config.limits
-        self._routes = [(TopicTemplate.parse(topic.template), DECODERS[topic.format]) for topic in config.topics]
-        self._topics: dict[str, tuple[str, str | None, Decoder]] = {}  # a cache: topics repeat
+        self._earliest_ns = self._limits.earliest_time * 1_000_000_000
+        self._recent = recent or Recent()
+        self._templates = [(TopicTemplate.parse(topic.template), topic.format) for topic in config.topics]
+        self._routes: dict[str, _Route | None] = {}
         self._kinds: dict[ChannelKey, str] = {}  # of known channels only
 
     @property
     def filters(self) -> list[str]:
         """What to subscribe to."""
-        return [template.filter for template, _ in self._routes]
+        return [template.filter for template, _ in self._templates]
 
-    def take(self, messages: list[Message]) -> Entry:
-        """Decode all; never raises."""
+    def take(self, messages: Sequence[Message], *, is_clock_behind: bool = False) -> Entry:
+        """Decode all; never raises. `is_clock_behind`: the gateway cannot tell what lies in the future."""
+        known = self._routes
+        routes = [known[m.topic] if m.topic in known else self._find(m.topic) for m in messages]
+        keys = message_keys([m.payload for m in messages], [route.seed if route else 0 for route in routes])
+        fresh = self._fresh(messages, routes, keys)
         builder, dead = ReadingsBuilder(), []
-        for message in messages:
+        taken = self._take_simple(builder, messages, routes, fresh, is_clock_behind=is_clock_behind)
+        rest = fresh if not taken else sorted(set(fresh).difference(taken))
+        for i in rest:
+            message = messages[i]
             try:
-                builder.add(self._decode(message), message.arrival_ns)
+                decoded = self._decode(message, routes[i], is_clock_behind=is_clock_behind)
             except DecodeError as error:
                 head, size = message.payload[:HEAD_BYTES], len(message.payload)
                 topic, text = message.topic[:TOPIC_CHARS], str(error)[:TEXT_CHARS]
                 dead.append(DeadLetter(message.arrival_ns, topic, error.reason, text, size, head))
-        return Entry(builder.build(), builder.waveforms, dead)
+            else:
+                builder.add(decoded, message.arrival_ns, i)
+                taken.append(i)
+        readings, waveforms = builder.build()
+        packet_ids = [messages[i].packet_id for i in taken]
+        return Entry(readings, waveforms, dead, [keys[i] for i in taken], packet_ids, len(messages) - len(fresh))
 
-    def _decode(self, message: Message) -> Decoded:
+    def _fresh(self, messages: Sequence[Message], routes: Sequence[_Route | None], keys: list[int]) -> Sequence[int]:
+        """The positions of messages that are not repetitions."""
+        if self._recent.knows_none(keys):
+            return range(len(messages))
+        fresh: list[int] = []
+        here: set[int] = set()
+        for i, (message, key) in enumerate(zip(messages, keys, strict=True)):
+            is_known = key in here or key in self._recent
+            here.add(key)
+            if not (is_known and self._is_repetition(message, routes[i], key)):
+                fresh.append(i)
+        return fresh
+
+    def _is_repetition(self, message: Message, route: _Route | None, key: int) -> bool:
+        """Of a message that says what an earlier one said."""
+        if message.is_again and self._recent.was_delivered(key, message.packet_id):
+            return True
+        try:
+            return self._decode(message, route, is_clock_behind=True).is_timed
+        except DecodeError:
+            return False
+
+    def _take_simple(
+        self,
+        builder: ReadingsBuilder,
+        messages: Sequence[Message],
+        routes: Sequence[_Route | None],
+        fresh: Sequence[int],
+        *,
+        is_clock_behind: bool,
+    ) -> list[int]:
+        """Decode what is of the simple form; returns the positions of what was taken."""
+        limit = self._limits.payload_bytes
+        decode = next((route.simple for i in fresh if (route := routes[i]) and route.simple), None)
+        if decode is None:
+            return []
+        chosen = [
+            i for i in fresh if (route := routes[i]) and route.simple is decode and len(messages[i].payload) <= limit
+        ]
+        decoded = decode([messages[i].payload for i in chosen])
+        if decoded is None:
+            for i in chosen:
+                self._learn(routes[i], messages[i])
+            return []
+        time_ns, value = decoded
+        arrival_ns = np.array([messages[i].arrival_ns for i in chosen], np.int64)
+        latest_ns = self._latest_ns(arrival_ns, is_clock_behind=is_clock_behind)
+        if ((time_ns < self._earliest_ns) | (time_ns > latest_ns)).any():
+            return []
+        builder.add_block(
+            [route.key for i in chosen if (route := routes[i])], time_ns, value, np.array(chosen, np.int64)
+        )
+        return chosen
+
+    @staticmethod
+    def _learn(route: _Route | None, message: Message) -> None:
+        """Topics whose payloads are of another form are not tried again and again."""
+        if route and route.simple and route.simple([message.payload]) is None:
+            route.misses += 1
+            if route.misses >= _MISSES:
+                route.simple = None
+
+    def _find(self, topic: str) -> _Route | None:
+        """The topic's route; None: it fits no template."""
+        if len(self._routes) >= _MAX_TOPICS:
+            self._routes.clear()
+        found = ((template.read(topic), name) for template, name in self._templates)
+        place, name = next(((place, name) for place, name in found if place is not None), (None, ""))
+        route = None
+        if place is not None:
+            asset, channel = place
+            rule = self._config.channel_rule(asset, channel) if channel is not None else None
+            simple = SIMPLE_DECODERS.get(name) if rule is not None and rule.kind == "value" else None
+            route = _Route(asset, channel, DECODERS[name], simple, topic_seed(topic))
+        self._routes[topic] = route
+        return route
+
+    def _decode(self, message: Message, route: _Route | None, *, is_clock_behind: bool) -> Decoded:
         if len(message.payload) > self._limits.payload_bytes:
             text = f"{len(message.payload)} bytes; limits.payload_bytes allows {self._limits.payload_bytes}"
             raise DecodeError("too_large", text)
-        asset, channel, decoder = self._route(message.topic)
-        decoded = decoder(message.payload, asset, channel, message.arrival_ns)
+        if route is None:
+            raise DecodeError("topic", f"topic {message.topic!r} fits no template of the configuration")
+        decoded = route.decoder(message.payload, route.asset, route.channel, message.arrival_ns)
         count = len(decoded.values) + sum(len(w.samples) // 4 for w in decoded.waveforms)
         if count > self._limits.readings_per_message:
             text = f"{count} readings; limits.readings_per_message allows {self._limits.readings_per_message}"
             raise DecodeError("too_many", text)
+        latest_ns = int(self._latest_ns(np.array(message.arrival_ns), is_clock_behind=is_clock_behind))
         for key, time_ns, _ in decoded.values:
-            self._check(key, time_ns, message.arrival_ns, "value")
+            self._check(key, time_ns, latest_ns, "value")
         for waveform in decoded.waveforms:
-            self._check(waveform.channel, waveform.time_ns, message.arrival_ns, "waveform")
+            self._check(waveform.channel, waveform.time_ns, latest_ns, "waveform")
         return decoded
 
-    def _route(self, topic: str) -> tuple[str, str | None, Decoder]:
-        if topic not in self._topics:
-            for template, decoder in self._routes:
-                found = template.read(topic)
-                if found is not None:
-                    if len(self._topics) >= 100_000:  # a sender that invents topics must not fill the memory
-                        self._topics.clear()
-                    self._topics[topic] = (*found, decoder)
-                    break
-            else:
-                raise DecodeError("topic", f"topic {topic!r} fits no template of the configuration")
-        return self._topics[topic]
-
-    def _check(self, key: ChannelKey, time_ns: int | None, arrival_ns: int, kind: str) -> None:
+    def _check(self, key: ChannelKey, time_ns: int | None, latest_ns: int, kind: str) -> None:
         known = self._kinds.get(key)
         if known is None:
             rule = self._config.channel_rule(*key)
@@ -111,14 +220,14 @@ class Intake:
             known = self._kinds[key] = rule.kind
         if known != kind:
             raise DecodeError("kind", f"channel {'/'.join(key)!r} is declared a {known}; this is a {kind}")
-        if time_ns is not None:
-            self._check_time(time_ns, arrival_ns)
-
-    def _check_time(self, time_ns: int, arrival_ns: int) -> None:
-        earliest_ns = self._limits.earliest_time * 1_000_000_000
-        # A gateway whose own clock is off (1970 after a dead battery) cannot judge what lies ahead of it.
-        latest_ns = arrival_ns + int(self._limits.future_s * 1e9) if arrival_ns > earliest_ns else 1 << 62
-        if not earliest_ns <= time_ns <= latest_ns:
-            allowed = f"{earliest_ns} to {latest_ns} (limits.earliest_time, limits.future_s)"
+        if time_ns is not None and not self._earliest_ns <= time_ns <= latest_ns:
+            allowed = f"{self._earliest_ns} to {latest_ns} (limits.earliest_time, limits.future_s)"
             text = f"event time {time_ns} ns lies outside {allowed}"
             raise DecodeError("time_range", text)
+
+    def _latest_ns(self, arrival_ns: NDArray[np.int64], *, is_clock_behind: bool) -> NDArray[np.int64]:
+        """The latest event time allowed. A clock that was set back, or reads 1970, cannot judge what lies ahead."""
+        if is_clock_behind:
+            return np.full_like(arrival_ns, _NO_LIMIT_NS)
+        ahead_ns = int(self._limits.future_s * 1e9)
+        return np.where(arrival_ns > self._earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)

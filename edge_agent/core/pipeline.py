@@ -6,14 +6,16 @@
              readings    bad      replaces   readings            in)
 
 Invariants
-1. The same entries give the same results, bit for bit, however readings were cut into entries that arrived
-   at the same time, and whether or not a snapshot was restored between two of them.
+1. The same entries give the same results, bit for bit, however the readings between two ticks were cut into
+   entries, how many entries are taken at once, and whether or not a snapshot was restored between two of them.
 2. No reading disappears: each one is in the results with its quality.
 3. Configuration and models come from the journal (`Configured`), never from a file.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,17 +27,13 @@ from edge_agent.core.align import Align, Frames
 from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.decide import Decide, Scores
 from edge_agent.core.denoise.hampel import Hampel
-from edge_agent.core.entries import Configured, Data, JournalEntry
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
 from edge_agent.core.features import FEATURES
 from edge_agent.core.readings import Readings
 from edge_agent.core.results import Results
 from edge_agent.core.window import Windowing
 from models.bundle import Manifest
 from models.contract.quality import Quality
-
-_NO_IDS = np.empty(0, np.intp)
-_NO_TIMES = np.empty(0, np.int64)
-_NO_VALUES = np.empty(0)
 
 
 class Model(Protocol):
@@ -66,36 +64,42 @@ class Pipeline:
         """Whether a `Configured` entry has been seen."""
         return self._config is not None
 
-    def step(self, entry: JournalEntry, results: Results) -> None:
-        """Take one entry; what comes of it is added to `results`."""
-        if isinstance(entry, Configured):
-            self._configure(entry)
-        elif self._config is None:
+    def run(self, entries: Sequence[JournalEntry], results: Results) -> None:
+        """Take entries; what comes of them is added to `results`. Data between two others is taken as one."""
+        for is_data, group in groupby(entries, lambda entry: isinstance(entry, Data)):
+            if is_data:
+                self._take([entry for entry in group if isinstance(entry, Data)], results)
+                continue
+            for entry in group:
+                if isinstance(entry, Configured):
+                    self._configure(entry)
+                elif isinstance(entry, Tick):
+                    self._score(self._align.tick(self._catalogue.grid, entry.listened_ns), results)
+
+    def _take(self, entries: Sequence[Data], results: Results) -> None:
+        if self._config is None:
             msg = "the journal begins without a configuration"
             raise ValueError(msg)
-        elif isinstance(entry, Data):
-            self._take(self._config, entry, results)
-        else:
-            self._tick(entry.arrival_ns, results)
-
-    def _take(self, config: EdgeConfig, entry: Data, results: Results) -> None:
-        readings = with_features(entry)
         catalogue = self._catalogue
-        ids = catalogue.number(readings.channels, config)[readings.index]
+        parts = [with_features(entry) for entry in entries]
+        ids = np.concatenate([catalogue.number(part.channels, self._config)[part.index] for part in parts])
+        time_ns, value, quality = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("time_ns", "value", "quality")
+        )
         self._align.grow(len(catalogue.channels), len(catalogue.assets))
-        quality = clean.check_range(readings.value, readings.quality, catalogue.low[ids], catalogue.high[ids])
-        denoised, quality = self._denoise(ids, clean.usable(readings.value, quality), quality)
-        asset = catalogue.asset_of[ids]
-        late, frames = self._align.step(catalogue.grid, ids, asset, readings.time_ns, denoised, entry.arrival_ns)
+        quality = clean.check_range(value, quality, catalogue.low[ids], catalogue.high[ids])
+        denoised, quality = self._denoise(ids, clean.usable(value, quality), quality)
+        late, frames = self._align.step(catalogue.grid, ids, catalogue.asset_of[ids], time_ns, denoised)
         quality = np.where(late & (quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), quality)
         self.counts["late"] += int(late.sum())
         self.counts["bad_range"] += int(np.sum(quality == Quality.BAD_RANGE))
-        results.add_readings(readings.channels, readings.index, readings.time_ns, readings.value, denoised, quality)
+        results.add_readings(catalogue.channels, ids, time_ns, value, denoised, quality)
         self._score(frames, results)
 
-    def _tick(self, arrival_ns: int, results: Results) -> None:
-        _, frames = self._align.step(self._catalogue.grid, _NO_IDS, _NO_IDS, _NO_TIMES, _NO_VALUES, arrival_ns)
-        self._score(frames, results)
+    @property
+    def listened_ns(self) -> int:
+        """The listening clock at the last tick."""
+        return self._align.listened_ns
 
     def _denoise(
         self, ids: NDArray[np.intp], value: NDArray[np.float64], quality: NDArray[np.uint8]
@@ -134,7 +138,7 @@ class Pipeline:
         period = self._catalogue.grid.period_ns
         if len(before) and (before != period[: len(before)]).any():
             # Cells of another grid have other numbers: the open ones cannot be carried over.
-            self._align = Align()
+            self._align = Align(self._align.listened_ns)
             self._align.grow(len(self._catalogue.channels), len(self._catalogue.assets))
             self._watches = {}
         wanted = {entry.digests[str(path)] for rule in self._config.assets for path in rule.models}
@@ -144,15 +148,17 @@ class Pipeline:
             watch.configure(self._config, entry.digests)
 
     def snapshot(self) -> dict[str, Any]:
-        """The whole state as a tree of plain values and arrays."""
+        """The whole state as a tree of plain values and arrays: its own copy, that another thread may write out."""
         entry = self._configured
-        return {
-            "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
-            "channels": self._catalogue.channels,
-            "align": vars(self._align),
-            "hampel": [[width, hampel.history] for width, hampel in self._hampel.items()],
-            "watches": [watch.snapshot() for watch in self._watches.values()],
-        }
+        return deepcopy(
+            {
+                "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
+                "channels": self._catalogue.channels,
+                "align": vars(self._align),
+                "hampel": [[width, hampel.history] for width, hampel in self._hampel.items()],
+                "watches": [watch.snapshot() for watch in self._watches.values()],
+            }
+        )
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""

@@ -4,6 +4,7 @@
 by itself. `Waveform` is a block of samples at a high rate; it stays whole until the feature stage.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ class Decoded(NamedTuple):
 
     values: list[Value]
     waveforms: list[Waveform]
+    is_timed: bool  # whether the message itself says when each of them was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +55,52 @@ class Readings:
 
 
 class ReadingsBuilder:
-    """Collects decoded messages into one entry's columns. Pure; used once per commit."""
+    """Collects decoded messages into one entry's columns, in the order of their positions. Pure; used once a commit."""
 
     def __init__(self) -> None:
         self._ids: dict[ChannelKey, int] = {}
-        self._index: list[int] = []
-        self._time_ns: list[int] = []
-        self._value: list[float] = []
-        self._quality: list[int] = []
-        self.waveforms: list[Waveform] = []
+        self._rows: list[tuple[int, int, float, int, int]] = []  # index, time_ns, value, quality, position
+        self._blocks: list[tuple[NDArray[np.generic], ...]] = []
+        self._waveforms: list[tuple[int, Waveform]] = []
 
-    def add(self, decoded: Decoded, arrival_ns: int) -> None:
-        """Append one message that arrived at `arrival_ns`; a value without a time gets that, and is marked."""
-        for waveform in decoded.waveforms:
-            self.waveforms.append(msgspec.structs.replace(waveform, position=len(self._index)))
+    def add(self, decoded: Decoded, arrival_ns: int, position: int) -> None:
+        """One message that arrived at `arrival_ns`; a value without a time gets that, and is marked."""
+        self._waveforms += [(position, waveform) for waveform in decoded.waveforms]
+        untimed: dict[int, int] = {}
         for channel, time_ns, value in decoded.values:
-            self._index.append(self._ids.setdefault(channel, len(self._ids)))
-            self._time_ns.append(arrival_ns if time_ns is None else time_ns)
-            self._value.append(value)
-            self._quality.append(Quality.UNCERTAIN_ARRIVAL_TIME if time_ns is None else Quality.GOOD)
+            index = self._ids.setdefault(channel, len(self._ids))
+            if time_ns is None:
+                # Two values of one channel must not share a time: the later would take the place of the earlier.
+                untimed[index] = nth = untimed.get(index, -1) + 1
+                self._rows.append((index, arrival_ns + nth, value, Quality.UNCERTAIN_ARRIVAL_TIME, position))
+            else:
+                self._rows.append((index, time_ns, value, Quality.GOOD, position))
 
-    def build(self) -> Readings:
-        """The columns."""
-        return Readings(
-            list(self._ids),
-            np.array(self._index, np.int32),
-            np.array(self._time_ns, np.int64),
-            np.array(self._value, np.float64),
-            np.array(self._quality, np.uint8),
-        )
+    def add_block(
+        self,
+        channels: Sequence[ChannelKey],
+        time_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        position: NDArray[np.int64],
+    ) -> None:
+        """Messages of one good reading each, [n]."""
+        ids = self._ids
+        index = np.array([ids.setdefault(channel, len(ids)) for channel in channels], np.int32)
+        self._blocks.append((index, time_ns, value, np.full(len(index), Quality.GOOD, np.uint8), position))
+
+    def build(self) -> tuple[Readings, list[Waveform]]:
+        """The columns, and the waveforms with their positions among the readings."""
+        rows = list(zip(*self._rows, strict=True)) or [()] * 5
+        types = (np.int32, np.int64, np.float64, np.uint8, np.int64)
+        blocks = [*self._blocks, tuple(np.array(column, kind) for column, kind in zip(rows, types, strict=True))]
+        index, time_ns, value, quality, position = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        if len(self._rows) and len(index) > len(self._rows):
+            order = np.argsort(position, kind="stable")
+            index, time_ns, value, quality, position = (
+                column[order] for column in (index, time_ns, value, quality, position)
+            )
+        waveforms = [
+            msgspec.structs.replace(waveform, position=int(np.searchsorted(position, at)))
+            for at, waveform in self._waveforms
+        ]
+        return Readings(list(self._ids), index, time_ns, value, quality), waveforms

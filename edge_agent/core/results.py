@@ -15,7 +15,7 @@ class Results:
     """Rows in the order in which they came; one object a batch."""
 
     def __init__(self) -> None:
-        self._channels: dict[ChannelKey, int] = {}
+        self._channels: Sequence[ChannelKey] = []
         self._readings: list[tuple[NDArray[np.generic], ...]] = []
         self._models: dict[tuple[str, str, str], int] = {}
         self._scored: list[tuple[NDArray[np.generic], ...]] = []
@@ -24,17 +24,17 @@ class Results:
 
     def add_readings(
         self,
-        keys: Sequence[ChannelKey],
-        index: NDArray[np.integer],
+        channels: Sequence[ChannelKey],
+        ids: NDArray[np.intp],
         time_ns: NDArray[np.int64],
         value: NDArray[np.float64],
         denoised: NDArray[np.float64],
         quality: NDArray[np.uint8],
     ) -> None:
-        """N readings; index [n] points into `keys`."""
-        ids = np.array([self._channels.setdefault(key, len(self._channels)) for key in keys], np.int32)
-        self._readings.append((ids[index], time_ns, value, denoised, quality))
-        self.rows += len(index)
+        """N readings; ids [n] are positions in `channels`, a list that only ever grows."""
+        self._channels = channels
+        self._readings.append((ids, time_ns, value, denoised, quality))
+        self.rows += len(ids)
 
     def add_scores(
         self, assets: Sequence[str], model: str, version: str, time_ns: NDArray[np.int64], s: Scores
@@ -55,9 +55,10 @@ class Results:
         """All of it as one batch; columns that no model fills are left out."""
         batch = Batch(site=site, gateway=gateway, epoch=epoch, seq=seq, alarms=self.alarms)
         if self._readings:
-            index, time_ns, value, denoised, quality = map(np.concatenate, zip(*self._readings, strict=True))
+            ids, time_ns, value, denoised, quality = map(np.concatenate, zip(*self._readings, strict=True))
+            used, index = np.unique(ids, return_inverse=True)
             batch.readings = Readings(
-                series=list(self._channels),
+                series=[self._channels[i] for i in used.tolist()],
                 index=pack(index, "<i4"),
                 time_ns=pack(time_ns, "<i8"),
                 value=pack(value),

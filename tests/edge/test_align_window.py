@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_agent.core.align import Align, Grid
+from edge_agent.core.align import Align, Frames, Grid
 from edge_agent.core.window import Windowing
 
 MS = 1_000_000
@@ -37,7 +37,9 @@ class Reading(NamedTuple):
 
 
 class Step(NamedTuple):
-    arrival_ns: int
+    """A tick, then readings."""
+
+    listened_ns: int
     readings: list[Reading]
 
 
@@ -62,20 +64,25 @@ def vectorised(steps: list[Step], window: int, stride: int) -> Found:
         channel = np.array([r.channel for r in step.readings], np.intp)
         time_ns = np.array([r.time_ns for r in step.readings], np.int64)
         value = np.array([r.value for r in step.readings], np.float64)
-        late, frames = align.step(GRID, channel, ASSET_OF[channel], time_ns, value, step.arrival_ns)
+        ticked = align.tick(GRID, step.listened_ns)
+        late, frames = align.step(GRID, channel, ASSET_OF[channel], time_ns, value)
         found.late.extend(late.tolist())
-        rows = frames.lookup(INPUTS[frames.asset])
-        newest: dict[int, int] = {}
-        for asset, at, row in zip(frames.asset.tolist(), frames.time_ns.tolist(), rows, strict=True):
-            assert (asset, at) not in found.frames, "each frame once"
-            assert newest.get(asset, at - 1) < at, "ascending"
-            newest[asset] = at
-            found.frames[asset, at] = key(row)
-        ended = windowing.step(frames, INPUTS)
-        unscored += ended.unscored
-        for asset, at, content in zip(ended.asset.tolist(), ended.time_ns.tolist(), ended.frames, strict=True):
-            found.windows[asset, at] = content.tobytes()
+        unscored += _collect(ticked, windowing, found) + _collect(frames, windowing, found)
     return found._replace(unscored=unscored)
+
+
+def _collect(frames: Frames, windowing: Windowing, found: Found) -> int:
+    rows = frames.lookup(INPUTS[frames.asset])
+    newest: dict[int, int] = {}
+    for asset, at, row in zip(frames.asset.tolist(), frames.time_ns.tolist(), rows, strict=True):
+        assert (asset, at) not in found.frames, "each frame once"
+        assert newest.get(asset, at - 1) < at, "ascending"
+        newest[asset] = at
+        found.frames[asset, at] = key(row)
+    ended = windowing.step(frames, INPUTS)
+    for asset, at, content in zip(ended.asset.tolist(), ended.time_ns.tolist(), ended.frames, strict=True):
+        found.windows[asset, at] = content.tobytes()
+    return ended.unscored
 
 
 def replayed(steps: list[Step]) -> tuple[list[bool], dict[int, int], dict[int, Cells]]:
@@ -87,7 +94,7 @@ def replayed(steps: list[Step]) -> tuple[list[bool], dict[int, int], dict[int, C
     cells: dict[int, Cells] = defaultdict(dict)
     for step in steps:
         for asset, time_ns in newest.items():
-            if step.arrival_ns - arrived[asset] > int(GRID.idle_ns[asset]):
+            if step.listened_ns - arrived[asset] > int(GRID.idle_ns[asset]):
                 closed[asset] = max(closed[asset], -(-time_ns // period(asset)))
         for reading in step.readings:
             asset = int(ASSET_OF[reading.channel])
@@ -102,7 +109,7 @@ def replayed(steps: list[Step]) -> tuple[list[bool], dict[int, int], dict[int, C
             closes = -((int(GRID.lateness_ns[asset]) - reading.time_ns) // period(asset)) - 1
             closed[asset] = max(closed.get(asset, closes), closes)
             newest[asset] = max(newest.get(asset, reading.time_ns), reading.time_ns)
-            arrived[asset] = step.arrival_ns
+            arrived[asset] = step.listened_ns
     return late, closed, cells
 
 
@@ -169,11 +176,13 @@ def test_late_marks_frames_and_windows_are_those_of_a_loop_over_the_readings(
 
 @given(journals(), st.lists(st.integers(0, 10), max_size=6))
 @settings(deadline=None, max_examples=150)
-def test_cutting_readings_of_one_arrival_into_more_steps_changes_nothing(steps: list[Step], cuts: list[int]) -> None:
+def test_cutting_the_readings_between_two_ticks_into_more_steps_changes_nothing(
+    steps: list[Step], cuts: list[int]
+) -> None:
     finer = []
-    for arrival_ns, readings in steps:
+    for listened_ns, readings in steps:
         bounds = [0, *sorted(min(c, len(readings)) for c in cuts), len(readings)]
-        finer += [Step(arrival_ns, readings[a:b]) for a, b in pairwise(bounds)]
+        finer += [Step(listened_ns, readings[a:b]) for a, b in pairwise(bounds)]
     assert vectorised(finer, 3, 1) == vectorised(steps, 3, 1)
 
 

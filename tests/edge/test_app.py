@@ -19,15 +19,14 @@ assets = [{ match = "*" }]
 """
 
 
-@pytest.mark.parametrize("part", ["_tick", "_save_snapshot"])
+@pytest.mark.parametrize("part", ["ingest.Ingest._entries", "processing.Processing._next"])
 def test_an_unexpected_error_in_a_thread_ends_the_agent(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_agent: Agent) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Agent, part, broken)
-    monkeypatch.setattr("edge_agent.app._SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(f"edge_agent.{part}", broken)
     port = free_port()
     (tmp_path / "edge.toml").write_text(f"{CONFIG}\n[sensor_broker]\nport = {port}\n[uplink]\nport = {port}\n")
     agent = Agent(tmp_path / "edge.toml", load(tmp_path / "edge.toml"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import Broker, EdgeConfig, load
+from edge_agent.config import Broker, EdgeConfig, SensorBroker, load
 from models.contract.config_errors import ConfigError
 
 EXAMPLE = """
@@ -112,6 +112,8 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ('cert_file = "/etc/c.pem"', "", "sensor_broker", "cert_file and key_file go together"),
     ("tls = true", "tls = false", "sensor_broker", "set tls = true, or allow_plaintext = true"),
     ("tls = true", "allow_plaintext = true", "sensor_broker", "need tls = true"),
+    ("port = 8883", 'port = 8883\ntransport = "udp"', "sensor_broker.transport", "allowed: 'tcp' or 'websockets'"),
+    ("port = 8883", 'port = 8883\nwebsocket_path = "mqtt"', "sensor_broker.websocket_path", "text matching"),
     ('username = "edge"', "", "sensor_broker", "password_file needs username"),
     ("{line}/{asset}", "{line}/{machine}", "topics[0]", "{asset} is missing"),
     ("{line}/{asset}", "+/{asset}", "topics[0]", "allowed are a plain name"),
@@ -159,6 +161,13 @@ def test_a_missing_file_is_refused_with_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_loopback_needs_no_tls(host: str) -> None:
     assert not Broker(host=host).tls
+
+
+def test_the_lean_link_speaks_mqtt_5_over_tcp_and_tls_and_paho_the_rest() -> None:
+    assert SensorBroker().is_lean
+    assert SensorBroker(tls=True).is_lean
+    assert not SensorBroker(protocol="3.1.1").is_lean
+    assert not SensorBroker(transport="websockets").is_lean
 
 
 def test_the_environment_holds_before_the_password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

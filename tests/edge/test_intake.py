@@ -127,6 +127,19 @@ def test_a_gateway_whose_clock_stands_in_1970_refuses_no_present_time() -> None:
     assert entry.readings.time_ns.tolist() == [1_760_000_000 * SECOND]
 
 
+def test_a_clock_that_was_set_back_refuses_no_time_that_lies_ahead_of_it() -> None:
+    ahead = [message("f/l1/m1/t", {"ts": 1_760_003_600, "value": 1}), message("f/l1/m1", {"ts": 1_760_003_600, "t": 2})]
+    assert [letter.reason for letter in intake().take(ahead).deadletters] == ["time_range"] * 2
+    entry = intake().take(ahead, is_clock_behind=True)
+    assert entry.deadletters == []
+    assert entry.readings.value.tolist() == [1.0, 2.0]
+
+
+def test_values_of_one_channel_without_a_time_get_a_time_each() -> None:
+    entry = intake().take([message("f/l1/m1/t", [{"value": 1}, {"value": 2}, {"value": 3}])])
+    assert entry.readings.time_ns.tolist() == [ARRIVAL, ARRIVAL + 1, ARRIVAL + 2]
+
+
 def test_the_filters_are_those_of_the_templates() -> None:
     assert intake().filters == ["f/+/+/+", "f/+/+"]
 
@@ -140,7 +153,15 @@ payloads = st.one_of(
 )
 
 
-@given(st.lists(st.builds(Message, topics, payloads, st.just(ARRIVAL)), max_size=8))
+# Each says something else: what comes twice has tests of its own, in test_recent.py.
+different = st.lists(
+    st.builds(Message, topics, payloads, st.just(ARRIVAL), st.none(), st.integers(0, 65_535), st.booleans()),
+    max_size=8,
+    unique_by=lambda m: (m.topic, m.payload),
+)
+
+
+@given(different)
 @settings(deadline=None)
 def test_any_batch_of_messages_is_the_sum_of_its_messages_taken_alone(messages: list[Message]) -> None:
     together = intake().take(messages)

@@ -100,15 +100,16 @@ def rows_of(batch: Batch) -> Rows:
     return Rows(readings, scores, alarms)
 
 
-def run(entries: list[JournalEntry], restarts: frozenset[int] = frozenset()) -> Rows:
+def run(entries: list[JournalEntry], restarts: frozenset[int] = frozenset(), *, at_once: int = 1) -> Rows:
     """Through one pipeline, or through a fresh one from a snapshot before the entries `restarts`."""
     pipeline, results = Pipeline(MODELS.__getitem__), Results()
-    for number, entry in enumerate([CONFIGURED, *entries]):
-        if number in restarts:
+    everything = [CONFIGURED, *entries]
+    for number in range(0, len(everything), at_once):
+        if restarts.intersection(range(number, number + at_once)):
             saved = state.dump(pipeline.snapshot())
             pipeline = Pipeline(MODELS.__getitem__)
             pipeline.restore(state.load(saved))
-        pipeline.step(entry, results)
+        pipeline.run(everything[number : number + at_once], results)
     return rows_of(decode_batch(encode_batch(results.batch("s", "g", "e", 1))))
 
 
@@ -122,17 +123,16 @@ class Arrival(NamedTuple):
 
 def data(arrival_ns: int, items: list[Item]) -> Data:
     builder = ReadingsBuilder()
-    for item in items:
-        decoded = Decoded([], [item]) if isinstance(item, Waveform) else Decoded([item], [])
-        builder.add(decoded, arrival_ns)
-    return Data.of(arrival_ns, builder.build(), builder.waveforms)
+    for position, item in enumerate(items):
+        decoded = Decoded([], [item], True) if isinstance(item, Waveform) else Decoded([item], [], False)
+        builder.add(decoded, arrival_ns, position)
+    return Data.of(arrival_ns, *builder.build())
 
 
 def entries_of(arrivals: list[Arrival], cuts: list[int]) -> list[JournalEntry]:
     entries: list[JournalEntry] = []
     for arrival_ns, items in arrivals:
-        if not items:
-            entries.append(Tick(arrival_ns=arrival_ns))
+        entries.append(Tick(arrival_ns=arrival_ns, listened_ns=arrival_ns))
         bounds = [0, *sorted({c for c in cuts if 0 < c < len(items)}), len(items)]
         entries += [data(arrival_ns, items[a:b]) for a, b in pairwise(bounds) if b > a]
     return entries
@@ -160,15 +160,17 @@ def journals(draw: st.DrawFn) -> list[Arrival]:
     return arrivals
 
 
-@given(journals(), st.lists(st.integers(0, 14), max_size=14), st.frozensets(st.integers(1, 40)))
+@given(journals(), st.lists(st.integers(0, 14), max_size=14), st.frozensets(st.integers(1, 40)), st.integers(1, 30))
 @settings(deadline=None, max_examples=80)
-def test_neither_cutting_the_entries_nor_snapshots_between_them_change_any_result(
-    arrivals: list[Arrival], cuts: list[int], restarts: frozenset[int]
+def test_neither_cutting_the_entries_nor_taking_many_at_once_nor_snapshots_change_any_result(
+    arrivals: list[Arrival], cuts: list[int], restarts: frozenset[int], at_once: int
 ) -> None:
     whole = run(entries_of(arrivals, []))
     assert run(entries_of(arrivals, cuts)) == whole
     assert run(entries_of(arrivals, []), restarts) == whole
     assert run(entries_of(arrivals, cuts), restarts) == whole
+    assert run(entries_of(arrivals, cuts), at_once=at_once) == whole
+    assert run(entries_of(arrivals, cuts), restarts, at_once=at_once) == whole
 
 
 @given(journals())
@@ -266,7 +268,7 @@ def test_a_constant_waveform_has_features_of_nought() -> None:
 
 def test_a_journal_that_begins_without_a_configuration_is_refused() -> None:
     with pytest.raises(ValueError, match="without a configuration"):
-        Pipeline(MODELS.__getitem__).step(Tick(arrival_ns=T0), Results())
+        Pipeline(MODELS.__getitem__).run([data(T0, steady(1))], Results())
 
 
 def test_a_snapshot_of_a_fresh_pipeline_restores_a_fresh_one() -> None:

@@ -16,7 +16,7 @@ DEFAULT = re.compile(r"^# (?=\w+ = )", re.MULTILINE)
 EXAMPLE = re.compile(r"^## (?=\w+ = )", re.MULTILINE)
 
 EDGE_SECTIONS: dict[str, type[BaseModel]] = {
-    "sensor_broker": edge.Broker,
+    "sensor_broker": edge.SensorBroker,
     "topics": edge.Topic,
     "channels": edge.ChannelRule,
     "assets": edge.AssetRule,

@@ -32,17 +32,21 @@ def decode_json(payload: bytes, asset: str, channel: str | None, arrival_ns: int
     if isinstance(content, list):
         if not content:
             raise DecodeError("shape", "an empty list: no value in the payload")
-        return Decoded([_single(item, asset, channel) for item in content], [])
+        return _of_values([_single(item, asset, channel) for item in content])
     if not isinstance(content, dict):
         if channel is not None and isinstance(content, int | float):
-            return Decoded([Value((asset, channel), None, _number(content, channel))], [])
+            return _of_values([Value((asset, channel), None, _number(content, channel))])
         raise DecodeError("shape", f"{payload[:60]!r}: neither an object nor a list of objects")
     values = content.get("values")
     if isinstance(values, list):
-        return Decoded([], [_column(content, values, asset, channel, arrival_ns)])
+        return Decoded([], [_column(content, values, asset, channel, arrival_ns)], _time(content) is not None)
     if any(key in content for key in _VALUE_KEYS):
-        return Decoded([_single(content, asset, channel)], [])
-    return Decoded(_many(content, asset), [])
+        return _of_values([_single(content, asset, channel)])
+    return _of_values(_many(content, asset))
+
+
+def _of_values(values: list[Value]) -> Decoded:
+    return Decoded(values, [], all(value.time_ns is not None for value in values))
 
 
 def _single(item: object, asset: str, channel: str | None) -> Value:

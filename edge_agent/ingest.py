@@ -1,0 +1,155 @@
+"""The first half of the agent: link ▶ decode ▶ journal (fsync) ▶ PUBACK, in a thread of its own.
+
+Group commit needs no timer: what arrives while one commit is under way makes up the next, so that a broker which
+allows 20 messages in flight does not stall and a flood does not sync a message at a time.
+
+Invariants
+1. A message is acknowledged only when it is in the journal, is a dead letter there, or was there before.
+2. The listening clock in the journal ascends, over restarts too; it stands still while the broker is away.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+import structlog
+
+from edge_agent.config import EdgeConfig
+from edge_agent.core.entries import Data, JournalEntry, Tick
+from edge_agent.core.intake import Entry, Intake, Message
+from edge_agent.core.recent import LIMIT, Recent, pack_keys, unpack_keys
+from edge_agent.core.watchdog import Watchdog
+from edge_agent.metrics import Metrics
+from edge_agent.ports import Clock, Journal, NoRoomError, SensorLink
+
+_log = structlog.get_logger()
+_TICK_S = 0.25  # how often silence is looked for
+_FULL_WAIT_S = 0.2
+_SECOND_NS = 1_000_000_000
+_ENTRIES_RECALLED = 100_000  # at a start, at most
+
+
+class Ingest:
+    """`journalled` is set after each commit."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        link: SensorLink,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+        journalled: threading.Event,
+    ) -> None:
+        self._link, self._journal, self._clock = link, journal, clock
+        self._metrics, self._journalled = metrics, journalled
+        self._recent, self._listened_before_ns = _recall(journal)
+        self._heard_ns = self._listened_before_ns  # the listening clock when the last data came
+        self._ticked_s = 0.0
+        self._watchdog = Watchdog()
+        self._intake = Intake(config, self._recent)
+        self._longest_idle_ns = _longest_idle_ns(config)
+
+    def configure(self, config: EdgeConfig) -> None:
+        """Take over a configuration, from any thread."""
+        self._longest_idle_ns = _longest_idle_ns(config)
+        self._intake = Intake(config, self._recent)
+        self._link.subscribe(self._intake.filters)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until `stopping` is set."""
+        self._link.start(self._intake.filters)
+        try:
+            while not stopping.is_set():
+                messages = self._link.take(_TICK_S)
+                self._watch(bool(messages))
+                entry = self._intake.take(messages, is_clock_behind=self._clock.is_behind)
+                if self._commit(entry, stopping):
+                    self._link.acknowledge(messages)
+                    self._recent.add(entry.keys, entry.packet_ids)
+                    self._count(messages, entry)
+        finally:
+            self._link.stop()
+
+    def _commit(self, entry: Entry, stopping: threading.Event) -> bool:
+        """Keep trying while there is no room; False when the agent stops first (the broker keeps the messages)."""
+        entries = self._entries(entry)
+        if not entries and not entry.deadletters:
+            return True
+        while True:
+            try:
+                self._journal.append(entries, entry.deadletters)
+            except NoRoomError as error:
+                self._metrics.waits.labels("journal").inc()
+                _log.warning("the journal has no room: the broker has to wait", error=str(error))
+                self._link.keep_alive()
+                if stopping.wait(_FULL_WAIT_S):
+                    return False
+            else:
+                self._journalled.set()
+                return True
+
+    def _entries(self, entry: Entry) -> list[JournalEntry]:
+        """The data, and a tick when one is due: until every asset's open frames must have closed."""
+        entries: list[JournalEntry] = []
+        now_ns, now_s = self._clock.now_ns(), time.monotonic()
+        listened_ns = self._listened_before_ns + self._link.listened_ns
+        if len(entry.readings.index) or entry.waveforms:
+            keys = pack_keys(entry.keys, entry.packet_ids)
+            entries.append(Data.of(now_ns, entry.readings, entry.waveforms, keys))
+            self._heard_ns = listened_ns
+        is_watched = listened_ns - self._heard_ns <= self._longest_idle_ns + _SECOND_NS
+        if now_s - self._ticked_s >= _TICK_S and is_watched:
+            self._ticked_s = now_s
+            entries.append(Tick(arrival_ns=now_ns, listened_ns=listened_ns))
+        return entries
+
+    def _watch(self, got_messages: bool) -> None:
+        """A silence of the sensors, or a connection that only seems alive: a new one tells."""
+        if self._watchdog.step(self._link.listened_ns / 1e9, got_messages):
+            limit_s = round(self._watchdog.limit_s)
+            self._metrics.silences.inc()
+            _log.warning("no message for longer than usual; connecting anew", longer_than_s=limit_s)
+            self._link.reconnect()
+
+    def _count(self, messages: Sequence[Message], entry: Entry) -> None:
+        if not messages:
+            return
+        self._metrics.messages.inc(len(messages))
+        self._metrics.repeated.inc(entry.repeated)
+        self._metrics.readings.inc(len(entry.readings.index) + len(entry.waveforms))
+        self._metrics.commits.inc()
+        for letter in entry.deadletters:
+            self._metrics.deadletters.labels(letter.reason).inc()
+        if entry.deadletters:
+            # One line a commit: a sender gone wild must not fill the disk with logs as well.
+            last = entry.deadletters[-1]
+            _log.warning(
+                "messages were set aside; `tocsin edge deadletters` lists them",
+                count=len(entry.deadletters),
+                last_topic=last.topic[:200],
+                last_reason=last.reason,
+                last_text=last.text[:200],
+            )
+
+
+def _longest_idle_ns(config: EdgeConfig) -> int:
+    return int(max(rule.idle_s for rule in config.assets) * _SECOND_NS)
+
+
+def _recall(journal: Journal) -> tuple[Recent, int]:
+    """From the journal's end: the messages that may come again, and where the listening clock stood."""
+    recent, listened_ns, count = Recent(), 0, 0
+    found: list[tuple[list[int], list[int]]] = []
+    for _, entry in islice(journal.newest(), _ENTRIES_RECALLED):
+        if isinstance(entry, Tick):
+            listened_ns = max(listened_ns, entry.listened_ns)
+        elif isinstance(entry, Data):
+            found.append(unpack_keys(entry.keys))
+            count += len(found[-1][0])
+        if count >= LIMIT and listened_ns:
+            break
+    for keys, packet_ids in reversed(found):
+        recent.add(keys, packet_ids)
+    return recent, listened_ns

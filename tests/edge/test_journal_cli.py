@@ -1,0 +1,235 @@
+"""`tocsin edge journal …`: what it shows is true, damage is named, repair saves, export can be read again."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_agent.adapters.journal_sqlite import SqliteJournal
+from edge_agent.adapters.outbox_sqlite import SqliteOutbox
+from edge_agent.adapters.state_lock import lock_state
+from edge_agent.cli import app
+from edge_agent.config import load
+from edge_agent.core.entries import Configured, Data, Tick
+from edge_agent.core.errors import StartError
+from edge_agent.core.readings import Readings, Waveform
+from models.contract.batch import encode_batch
+from models.contract.quality import Quality
+from tests.batches import SECOND, T0, batch
+from tocsin.plant.table import Layout, read_table
+
+CHANNELS = [("pump-7", "vibration"), ("pump-7", "speed"), ("fan", "speed")]
+CONFIG = """
+site = "lab"
+gateway = "gw1"
+state_dir = "state"
+topics = [{ template = "factory/{line}/{asset}" }]
+channels = [{ match = "*/*" }]
+assets = [{ match = "*" }]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["journal", *map(str, arguments)])
+
+
+def data(index: list[int], seconds: list[float], values: list[float]) -> Data:
+    import numpy as np
+
+    readings = Readings(
+        CHANNELS,
+        np.array(index, np.int32),
+        np.array([T0 + int(s * SECOND) for s in seconds], np.int64),
+        np.array(values),
+        np.array([Quality.UNCERTAIN_ARRIVAL_TIME if v < 0 else Quality.GOOD for v in values], np.uint8),
+    )
+    wave = Waveform(channel=("fan", "sound"), time_ns=T0, dt_ns=1000, samples=np.array([1, 2], "<f4").tobytes())
+    return Data.of(T0, readings, [wave])
+
+
+def opened(config: Path) -> tuple[SqliteJournal, SqliteOutbox]:
+    settings = load(config)
+    folder, journal = settings.state_dir, settings.journal
+    return (
+        SqliteJournal(folder / "journal.db", journal.max_bytes, journal.max_age_s, 10),
+        SqliteOutbox(folder / "outbox.db", settings.outbox.max_bytes),
+    )
+
+
+@pytest.fixture
+def state(config: Path) -> Path:
+    """The folder of an agent that has worked, and stopped."""
+    journal, outbox = opened(config)
+    with closing(journal), closing(outbox):
+        journal.append([Configured(arrival_ns=T0, config="{}", digests={})])
+        journal.append([data([0, 1, 2, 0], [0, 0, 0, 1], [1.5, 2.5, 3.5, 0.1])])
+        journal.append([Tick(arrival_ns=T0), data([0, 0], [2, 2], [-4, -5])])
+        for _ in range(3):
+            outbox.append(lambda _epoch, seq: encode_batch(batch([1.0], seq=seq)), T0, through=3)
+        outbox.set_aside(2, "why")
+        outbox.save_snapshot(2, b"state")
+    return config.parent / "state"
+
+
+def damage(state: Path) -> None:
+    with closing(sqlite3.connect(state / "journal.db")) as connection, connection:
+        connection.execute("UPDATE entry SET content = x'00' WHERE seq = 2")
+    with closing(sqlite3.connect(state / "outbox.db")) as connection, connection:
+        connection.execute("UPDATE batch SET crc = crc + 1 WHERE seq = 3")
+
+
+def test_status_counts_what_is_there(config: Path, state: Path) -> None:
+    found = json.loads(run("status", config, "--json").stdout)
+    journal, outbox = found["journal"], found["outbox"]
+    assert (journal["entries"], journal["first"], journal["last"], journal["last_arrival_ns"]) == (4, 1, 4, T0)
+    assert (outbox["pending"], outbox["refused"], outbox["through"], outbox["snapshot_through"]) == (2, 1, 3, 2)
+    assert outbox["lost"] == {"reading": 0, "feature": 0, "inference": 0, "alarm": 0, "batch": 0}
+    assert found["ballast_bytes"] == found["ballast_wanted_bytes"] == (state / "ballast").stat().st_size
+    assert found["set_aside"] == []
+    text = run("status", config).stdout
+    assert "4, positions 1 to 4" in text
+    assert "in place" in text
+
+
+def test_status_and_verify_work_beside_a_running_agent_and_change_nothing(config: Path, state: Path) -> None:
+    journal, outbox = opened(config)
+    with lock_state(state), closing(journal), closing(outbox):
+        journal.append([Tick(arrival_ns=T0)])
+        assert json.loads(run("status", config, "--json").stdout)["journal"]["entries"] == 5
+        assert (run("verify", config).exit_code, run("verify", config).stdout) == (0, "sound\n")
+        assert journal.append([Tick(arrival_ns=T0)]) == 6
+
+
+def test_verify_names_each_damaged_blob(config: Path, state: Path) -> None:
+    damage(state)
+    done = run("verify", config)
+    assert done.exit_code == 1
+    assert f"{state}/journal.db: entry 2: wrong checksum\n{state}/outbox.db: batch 3: wrong checksum\n" in done.stdout
+    assert json.loads(run("verify", config, "--json").stdout)["ok"] is False
+
+
+def test_verify_finds_damaged_pages(config: Path, state: Path) -> None:
+    with (state / "journal.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096)
+    done = run("verify", config)
+    assert done.exit_code == 1
+    assert "journal.db: " in done.stdout
+
+
+def test_repair_saves_what_is_sound_and_says_what_is_lost(config: Path, state: Path) -> None:
+    damage(state)
+    done = run("repair", config)
+    assert done.exit_code == 0
+    assert (
+        "journal.db: saved 0 of deadletter, 3 of entry\n  lost at most 1 of entry; the file as it was:" in done.stdout
+    )
+    assert run("verify", config).exit_code == 0
+    journal, outbox = opened(config)
+    with closing(journal), closing(outbox):
+        assert [stored.seq for stored in journal.read(0)] == [1, 3, 4]
+        assert (journal.last(), outbox.through, outbox.load_snapshot()) == (4, 3, (2, b"state"))
+        assert [one.seq for one in outbox.pending(0, 9)] == [1]
+
+
+@pytest.mark.usefixtures("state")
+def test_repair_of_sound_files_loses_and_leaves_nothing(config: Path) -> None:
+    before = json.loads(run("status", config, "--json").stdout)
+    assert run("repair", config).exit_code == 0
+    after = json.loads(run("status", config, "--json").stdout)
+    for part in ("journal", "outbox"):
+        assert {k: v for k, v in after[part].items() if "bytes" not in k} == {
+            k: v for k, v in before[part].items() if "bytes" not in k
+        }
+    assert after["set_aside"] == []
+
+
+def test_repair_refuses_while_an_agent_runs(config: Path, state: Path) -> None:
+    with lock_state(state):
+        done = run("repair", config)
+    assert done.exit_code == 3
+    assert f"{state}: another agent uses this folder (process " in done.stderr
+    assert "state_dir of its own" in done.stderr
+    assert run("repair", config).exit_code == 0
+
+
+def test_two_agents_cannot_share_a_folder_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
+    first = lock_state(tmp_path / "new")
+    with pytest.raises(StartError, match="another agent"):
+        lock_state(tmp_path / "new")
+    first.release()
+    lock_state(tmp_path / "new").release()
+
+
+@pytest.mark.usefixtures("state")
+def test_an_exported_csv_gives_the_same_readings_to_the_replayer(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    done = run("export", config, "-o", out)
+    assert done.stdout == f"{out}: 5 lines, 2 channels; 2 waveforms left out\n"
+    assert out.read_text().splitlines()[:3] == [
+        "time_ns,asset,speed,vibration,quality",
+        f"{T0},pump-7,2.5,1.5,good",
+        f"{T0},fan,3.5,,good",
+    ]
+    layout = Layout(time_unit="ns", asset_column="asset")
+    with out.open() as lines:
+        found = [
+            tuple(row) for rows in read_table(lines, layout, "out.csv") for row in sorted(rows, key=lambda r: r[1])
+        ]
+    assert found == [
+        ("pump-7", "speed", T0, 2.5),
+        ("pump-7", "vibration", T0, 1.5),
+        ("fan", "speed", T0, 3.5),
+        ("pump-7", "vibration", T0 + SECOND, 0.1),
+        ("pump-7", "vibration", T0 + 2 * SECOND, -4.0),
+        ("pump-7", "vibration", T0 + 2 * SECOND, -5.0),
+    ]
+
+
+@pytest.mark.usefixtures("state")
+def test_json_lines_hold_qualities_and_waveforms_of_the_span_that_is_asked_for(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("export", config, "-o", out, "--until", "2025-10-09T08:53:21Z").exit_code == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["time_ns"] for line in lines] == [T0] * 5
+    assert lines[3] == {"time_ns": T0, "asset": "fan", "channel": "sound", "dt_ns": 1000, "samples": [1.0, 2.0]}
+    assert run("export", config, "-o", out, "--since", "2025-10-09 08:53:22").exit_code == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(line["value"], line["quality"]) for line in lines] == [
+        (-4.0, "uncertain: arrival time"),
+        (-5.0, "uncertain: arrival time"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "repair", "export -o x.csv"])
+def test_missing_foreign_and_unreadable_files_are_named(config: Path, command: str) -> None:
+    name, *options = command.split()
+    state = config.parent / "state"
+    missing = run(name, config, *options)
+    assert (missing.exit_code, "there is no such file" in missing.stderr) == (3, True)
+    if name == "repair":
+        return
+    state.mkdir()
+    with closing(sqlite3.connect(state / "journal.db")) as other, other:
+        other.execute("CREATE TABLE entry(x)")
+    foreign = run(name, config, *options)
+    assert (foreign.exit_code, "another program's file" in foreign.stderr) == (3, True)
+    (state / "journal.db").write_bytes(b"no database at all" * 500)
+    unreadable = run(name, config, *options)
+    assert (unreadable.exit_code, "repair` saves" in unreadable.stderr) == (3, True)
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("options", [["-o", "x.xlsx"], ["-o", "x.csv", "--since", "yesterday"]])
+def test_options_that_cannot_be_are_refused(config: Path, options: list[str]) -> None:
+    assert run("export", config, *options).exit_code == 2
