@@ -23,6 +23,7 @@ from aggregator.config import AggregatorConfig
 from aggregator.flow import Flow
 from aggregator.metrics import Metrics
 from aggregator.ports import Reader
+from aggregator.watch import Watch
 from models.contract.config_errors import ConfigError
 
 log = structlog.get_logger()
@@ -48,12 +49,14 @@ async def serve(config: AggregatorConfig, stop: asyncio.Event) -> None:
     config.broker.password()  # a secret that cannot be read is a fault of now, not of later
     store = stores.open_store(config.store)
     uplink = MqttUplink(config.broker, metrics)
-    flow = Flow(uplink, store, metrics)
+    watch = Watch(metrics)
+    flow = Flow(uplink, store, metrics, watch)
     stop_metrics = _scraped(config, metrics)
     try:
         async with asyncio.TaskGroup() as tasks:
             consuming = tasks.create_task(uplink.run(), name="uplink")
             writing = tasks.create_task(flow.run(), name="flow")
+            watching = tasks.create_task(watch.run(), name="watch")
             log.info("aggregator started", store=config.store.kind)
             await stop.wait()
             flow.stop()
@@ -63,6 +66,7 @@ async def serve(config: AggregatorConfig, stop: asyncio.Event) -> None:
                 log.warning("write not finished in time; its gateways will send it again", within_s=STOP_WITHIN_S)
             writing.cancel()
             consuming.cancel()
+            watching.cancel()
     finally:
         stop_metrics()
     # not in `finally`: a write that hangs still uses the store, and nothing waits inside it

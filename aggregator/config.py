@@ -38,6 +38,7 @@ class Broker(_Section):
     allow_plaintext: bool = False
     share: str = Field(default="aggregators", pattern=r"^[^/+#\s]+$")
     client_id: str | None = None
+    keepalive_s: int = Field(default=10, ge=5, le=3600)  # until then batches go to an aggregator that stands still
 
     @model_validator(mode="after")
     def _possible(self) -> "Broker":

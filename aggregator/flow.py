@@ -26,6 +26,7 @@ from aggregator.core.batching import merge
 from aggregator.core.validate import Accepted, Refused, validate
 from aggregator.metrics import Metrics
 from aggregator.ports import Request, RetryLater, Store, StoreMisconfigured, Uplink
+from aggregator.watch import Watch
 from models.contract.batch import Receipt, Refusal
 
 _REFUSALS_NAMED = 100  # in a receipt: it must not outgrow a broker's largest packet
@@ -50,10 +51,13 @@ class Checked:
 class Flow:
     """Moves batches from the uplink to the store."""
 
-    def __init__(self, uplink: Uplink, store: Store, metrics: Metrics, pause_s: float = MISCONFIGURED_PAUSE_S) -> None:
+    def __init__(
+        self, uplink: Uplink, store: Store, metrics: Metrics, watch: Watch, pause_s: float = MISCONFIGURED_PAUSE_S
+    ) -> None:
         self._uplink = uplink
         self._store = store
         self._metrics = metrics
+        self._watch = watch
         self._pause_s = pause_s
         self._stop = asyncio.Event()
         self._fault = ""  # what a person was called for
@@ -88,14 +92,16 @@ class Flow:
         receipts = []
         for (request, result), rows in zip(accepted, refused, strict=True):
             every = [*result.refused, *rows]
+            self._watch.seen(result.gateway, result.epoch, result.seq, request.oldest)
             self._metrics.batches.labels("stored").inc()
             self._metrics.rows_written.inc(len(result.points) - len(rows))
             if every:
                 self._metrics.rows_refused.inc(len(every))
                 log.error("rows refused", topic=request.topic, seq=result.seq, rows=len(every), reason=every[0].reason)
-            receipts.append(
-                (request, Receipt(epoch=result.epoch, seq=result.seq, stored=True, refused=every[:_REFUSALS_NAMED]))
-            )
+            named = every[:_REFUSALS_NAMED]
+            unnamed = len(every) - len(named)
+            receipt = Receipt(epoch=result.epoch, seq=result.seq, stored=True, refused=named, unnamed=unnamed)
+            receipts.append((request, receipt))
         await self._uplink.answer(receipts)
 
     async def _refuse(self, refused: list[tuple[Request, Refused]]) -> None:

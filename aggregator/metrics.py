@@ -18,6 +18,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.batches_repeated = self._counter("batches_repeated", "Batches stored before: they cost time, no more.")
+        self.missing_batches = self._of_gateway(
+            "missing_batches", "Batches that a gateway still holds and this aggregator has not seen, while newer came."
+        )
+        self.missing_age = self._of_gateway("missing_age_seconds", "How long the oldest of them has been the oldest.")
+        self.epoch_changes = self._counter("epoch_changes", "Gateways that came with a new outbox.")
         self.receipts_lost = self._counter("receipts_lost", "Receipts not sent; gateways send those batches again.")
         self.write_failures = self._counter("write_failures", "Attempts to write that will be repeated.")
         self.store_up = self._gauge("store_up", "1 when the last write went well, 0 when it did not.")
@@ -29,6 +35,10 @@ class Metrics:
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"tocsin_aggregator_{name}", text, registry=self.registry)
+
+    def _of_gateway(self, name: str, text: str) -> Gauge:
+        """For the gateways heard of lately, of which `core/gaps.py` knows a bounded number."""
+        return Gauge(f"tocsin_aggregator_{name}", text, ["site", "gateway"], registry=self.registry)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"tocsin_aggregator_{name}", text, registry=self.registry)

@@ -67,6 +67,7 @@ class Request(NamedTuple):
     payload: bytes
     correlation: bytes | None
     reply_topic: str | None  # None = the gateway's receipt topic
+    oldest: int | None = None  # seq of the oldest batch that the gateway holds without a receipt, if it says so
 
 
 class Uplink(Protocol):

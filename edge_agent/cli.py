@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
-from edge_agent import logs
+from edge_agent import journal_cli, logs
 from edge_agent.config import EdgeConfig, load
 from models.bundle import BundleError, Manifest, read_bundle
 from models.contract.config_errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The agent on the gateway: sensor topics in, results out.")
+app.add_typer(journal_cli.app, name="journal")
 
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's TOML file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
@@ -70,7 +71,9 @@ def deadletters(
     path = settings.state_dir / "journal.db"
     if not path.exists():
         _fail(f"{path}: no journal there yet: has the agent run with this configuration?", 3)
-    journal = SqliteJournal(path, settings.journal.max_bytes, settings.journal.max_age_s, settings.limits.deadletters)
+    journal = SqliteJournal(
+        path, settings.journal.max_bytes, settings.journal.max_age_s, settings.limits.deadletters, read_only=True
+    )
     letters = journal.deadletters(limit)
     journal.close()
     if as_json:

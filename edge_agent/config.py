@@ -78,12 +78,29 @@ class Broker(_Strict):
         return SecretStr(self.password_file.read_text().strip()) if self.password_file else None
 
 
+class SensorBroker(Broker):
+    """The broker to which the sensors publish."""
+
+    transport: Literal["tcp", "websockets"] = "tcp"
+    websocket_path: str = Field("/mqtt", pattern="^/", description="with transport websockets")
+
+    @property
+    def is_lean(self) -> bool:
+        """Whether the lean link can speak to it; paho speaks to the others, at several times the CPU time."""
+        return self.protocol == "5" and self.transport == "tcp"
+
+
 class UplinkBroker(Broker):
     """The broker between gateways and aggregators: always MQTT 5, for receipts need its request/response."""
 
     protocol: Literal["5"] = "5"
-    window_batches: int = Field(16, ge=1, le=1000, description="batches under way without a receipt")
+    keepalive_s: int = Field(15, ge=5, le=3600)  # a dead connection is noticed within twice that
+    window_batches: int = Field(16, ge=2, le=1000, description="batches under way without a receipt")
+    window_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="the same in bytes")
     receipt_timeout_s: float = Field(10.0, gt=0, description="then a batch is sent again, with back-off")
+    backlog_bytes_per_s: int = Field(
+        2 * 1024 * 1024, ge=1024, description="how fast a backlog is caught up beside live data"
+    )
 
 
 class Topic(_Strict):
@@ -150,6 +167,7 @@ class Outbox(_Strict):
     """Results that wait for their receipt."""
 
     max_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
+    when_full: Literal["thin", "wait"] = "thin"
     batch_rows: int = Field(5000, ge=1, le=100_000)
     batch_age_s: float = Field(0.02, ge=0, le=60)
 
@@ -199,7 +217,7 @@ class EdgeConfig(_Strict):
     site: Name
     gateway: Name
     state_dir: Path
-    sensor_broker: Broker = Broker()
+    sensor_broker: SensorBroker = SensorBroker()
     topics: tuple[Topic, ...] = Field(min_length=1)
     channels: tuple[ChannelRule, ...] = Field(min_length=1)
     assets: tuple[AssetRule, ...] = Field(min_length=1)

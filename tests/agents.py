@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 WAIT_S = 40.0
-_EDGE = "import sys; from edge_agent.cli import app; sys.argv[0] = 'edge'; app()"
-_AGGREGATOR = "import sys; from aggregator.cli import app; sys.argv[0] = 'aggregator'; app()"
+EDGE = "import sys; from edge_agent.cli import app; sys.argv[0] = 'edge'; app()"
+AGGREGATOR = "import sys; from aggregator.cli import app; sys.argv[0] = 'aggregator'; app()"
 _ROOT = Path(__file__).parents[1]
 
 
@@ -91,13 +91,13 @@ receipt_timeout_s = 2
 providers = ["cpu"]
 """
     )
-    return Process(_EDGE, ["run", str(folder / "edge.toml")], folder)
+    return Process(EDGE, ["run", str(folder / "edge.toml")], folder)
 
 
 def aggregator(folder: Path, port: int, store: str) -> Process:
     """An aggregator; `store` is the TOML of its store."""
     (folder / "aggregator.toml").write_text(f"[broker]\nport = {port}\n[store]\n{store}\n")
-    return Process(_AGGREGATOR, ["run", str(folder / "aggregator.toml")], folder)
+    return Process(AGGREGATOR, ["run", str(folder / "aggregator.toml")], folder)
 
 
 def run_cli(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:

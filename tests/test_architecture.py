@@ -32,11 +32,28 @@ IMPURE = frozenset(
 PURE_NAMES = frozenset({"random.Random"})
 TRAINING = frozenset({"onnx", "sklearn", "skl2onnx", "torch"})
 # The live agent, the agent over recorded data, the aggregator, and the commands that look into their files.
-WIRING = {"edge_agent.app", "edge_agent.cli", "edge_agent.replay", "aggregator.app", "aggregator.cli"}
+WIRING = {
+    "edge_agent.app",
+    "edge_agent.cli",
+    "edge_agent.journal_cli",
+    "edge_agent.replay",
+    "aggregator.app",
+    "aggregator.cli",
+}
 # Which files beside these may import an adapter, and which: shared parts within the same house.
 ADAPTER_IMPORTS = {
-    "edge_agent.adapters.journal_sqlite": {"edge_agent.adapters.database"},
-    "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database"},
+    "edge_agent.adapters.database": {"edge_agent.adapters.ballast", "edge_agent.adapters.salvage"},
+    "edge_agent.adapters.examine": {
+        "edge_agent.adapters.ballast",
+        "edge_agent.adapters.database",
+        "edge_agent.adapters.journal_sqlite",
+        "edge_agent.adapters.outbox_sqlite",
+        "edge_agent.adapters.salvage",
+    },
+    "edge_agent.adapters.journal_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
+    "edge_agent.adapters.link_lean": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
+    "edge_agent.adapters.link_paho": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
+    "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
     "aggregator.adapters.influxql": {"aggregator.adapters.http", "aggregator.adapters.store_influx1"},
     "aggregator.adapters.store_influx1": {"aggregator.adapters.http"},
     "aggregator.adapters.store_influx2": {"aggregator.adapters.http"},

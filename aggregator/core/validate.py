@@ -24,6 +24,7 @@ _NO_TAG = re.compile(r"^$|[\x00-\x1f\x7f]|\\(?=[,= \\]|$)")
 class Accepted(NamedTuple):
     """A batch's rows, and those of its rows that no store would take."""
 
+    gateway: tuple[str, str]  # site, gateway
     epoch: str
     seq: int
     points: Points
@@ -52,7 +53,8 @@ def validate(topic: str, payload: bytes) -> Accepted | Refused:
         return Refused(reason, batch.epoch, batch.seq)
     refused: list[Refusal] = []
     tables = tuple(_clean(table, refused) for table in _tables(batch, refused))
-    return Accepted(batch.epoch, batch.seq, Points(tuple(table for table in tables if len(table))), refused)
+    points = Points(tuple(table for table in tables if len(table)))
+    return Accepted(place[:2], batch.epoch, batch.seq, points, refused)
 
 
 def _tables(batch: Batch, refused: list[Refusal]) -> list[Table]:

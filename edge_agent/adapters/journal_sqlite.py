@@ -1,35 +1,43 @@
 """The journal: a ring of entries on disk, and the dead letters beside it.
 
 Plan
-    entry(seq, arrival_ns, crc, content)   one blob a commit; `seq` ascends and is never used twice
+    entry(seq, arrival_ns, crc, content)   one blob an entry, several a commit; `seq` ascends, is never used twice
     deadletter(…)                          committed with the entry of the same messages
 
 Invariants
 1. `append` returns after the commit is on disk: only then may messages be acknowledged.
 2. An entry is deleted only when its results are sealed in the outbox (`used_through`).
-3. A blob whose checksum fails is skipped and counted; it never stops the agent.
+3. A blob whose checksum fails is skipped and counted; damaged pages are mended (database.py). Neither stops the agent.
+4. A file that was mended, replaced or brought back from a copy goes on above every position that the outbox knows:
+   `skip_to`.
+
+When it is full, used entries go first, whatever their age. Unused ones never go: `append` raises NoRoomError and the
+broker keeps the messages. That passes: the outbox makes room for results by thinning, so the pipeline catches up.
+The age counts on the gateway's clock. One that jumps ahead lets go early, but only of entries that are used.
 """
 
-import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import structlog
 
-from edge_agent.adapters.database import PAGE_BYTES, checksum, open_database, transaction
+from edge_agent.adapters.database import Database
+from edge_agent.adapters.salvage import PAGE_BYTES, Salvaged, checksum, raise_counter
 from edge_agent.core.entries import Configured, JournalEntry, decode_entry, encode_entry
 from edge_agent.core.intake import DeadLetter
 from edge_agent.ports import NoRoomError, Stored
 
 _log = structlog.get_logger()
 _ANY_AGE = 1 << 62
-_RESERVED_PAGES = 1024
 _TRIM_ROWS = 256  # a step: deleting must not hold up the commits
+_CHUNK_ROWS = 64
+_LAST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)"
+_FORWARD = "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
+_BACKWARD = "SELECT seq, crc, content FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, arrival_ns INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS deadletter (
@@ -39,45 +47,61 @@ CREATE TABLE IF NOT EXISTS deadletter (
 
 
 class SqliteJournal:
-    """One file; safe for several threads."""
+    """One file; safe for several threads. Damage is mended at opening and when it is met."""
 
-    def __init__(self, path: Path, max_bytes: int, max_age_s: float, max_deadletters: int) -> None:
-        # The ring is trimmed at three quarters of the file's bound: room for the entries still to be used.
-        self._database = open_database(path, _SCHEMA, max_bytes)
-        self._bound_bytes = max_bytes * 3 // 4
+    def __init__(
+        self, path: Path, max_bytes: int, max_age_s: float, max_deadletters: int, *, read_only: bool = False
+    ) -> None:
+        """`read_only`: to look at the file beside a running agent. Raises StartError, NoRoomError."""
+        self._seen = 0  # the highest position that this process knows: a mended file goes on above it
+        self._damaged: set[int] = set()
+        self._refused = False  # an entry found no room: let go of all that is used
         self._max_age_ns = int(max_age_s * 1e9)
         self._max_deadletters = max_deadletters
-        self._refused = False  # an entry found no room: let go of all that is used
-        self._pages = max_bytes // PAGE_BYTES
-        self._lock = threading.Lock()
-        self._damaged: set[int] = set()
+        # The ring is trimmed at three quarters of the file's bound: room for the entries still to be used.
+        self._bound_bytes = max_bytes * 3 // 4
+        self._database = Database(path, SCHEMA, max_bytes, self._go_on_above, read_only=read_only)
 
     def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
-        """One durable commit; returns the position of the last entry. Raises NoRoomError."""
-        with self._lock:
-            try:
-                with self._room_for(entries), transaction(self._database):
-                    self._insert(entries, deadletters)
-            except NoRoomError:
-                self._refused = True
-                raise
-            return self._last()
+        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
+        contents = [(entry.arrival_ns, encode_entry(entry)) for entry in entries]
+
+        def work(database: Connection) -> int:
+            database.executemany(
+                "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",
+                [(arrival_ns, checksum(content), content) for arrival_ns, content in contents],
+            )
+            if deadletters:
+                self._keep(database, deadletters)
+            return int(database.execute(_LAST).fetchone()[0])
+
+        try:
+            if any(isinstance(entry, Configured) for entry in entries):
+                # A full file or disk must not keep the agent from starting: only then can the outbox drain.
+                last = self._database.free(work)
+            else:
+                last = self._database.add(work, sum(len(content) for _, content in contents))
+        except NoRoomError:
+            self._refused = True
+            raise
+        self._seen = max(self._seen, last)
+        return last
 
     def read(self, after: int, limit: int = 64) -> list[Stored]:
         """Up to `limit` entries behind `after`, none only at the end. A damaged one is counted once and left out."""
         found: list[Stored] = []
-        while not found and (rows := self._rows(after, limit)):
-            for seq, crc, content in rows:
-                after = seq
-                try:
-                    if checksum(content) != crc:
-                        raise ValueError("wrong checksum")  # noqa: TRY301 - one path for both faults
-                    found.append(Stored(seq, decode_entry(content)))
-                except ValueError as error:
-                    if seq not in self._damaged:
-                        self._damaged.add(seq)
-                        _log.error("a journal entry is damaged and was left out", seq=seq, error=str(error))
+        while not found and (rows := self._database.rows(_FORWARD, (after, limit))):
+            after = rows[-1][0]
+            self._seen = max(self._seen, after)
+            found = self._sound(rows)
         return found
+
+    def newest(self) -> Iterator[Stored]:
+        """Entries from the newest to the oldest, read in chunks: those appended meanwhile are not among them."""
+        before = _ANY_AGE
+        while rows := self._database.rows(_BACKWARD, (before, _CHUNK_ROWS)):
+            before = rows[-1][0]
+            yield from self._sound(rows)
 
     @property
     def damaged(self) -> int:
@@ -86,88 +110,78 @@ class SqliteJournal:
 
     def last(self) -> int:
         """The position of the newest entry ever appended; 0 = none."""
-        with self._lock:
-            return self._last()
+        return self._database.scalar(_LAST)
 
     def first(self) -> int:
         """The position of the oldest entry kept; 0 = none."""
-        with self._lock:
-            return self._scalar("SELECT coalesce(min(seq), 0) FROM entry")
+        return self._database.scalar("SELECT coalesce(min(seq), 0) FROM entry")
 
-    def newest(self) -> Iterator[Stored]:
-        """Entries from the newest to the oldest."""
-        before = self.last() + 1
-        while before > 1:
-            found = self.read(max(0, before - 65), 64)
-            yield from reversed([stored for stored in found if stored.seq < before])
-            before = max(1, before - 64)
+    def skip_to(self, position: int) -> None:
+        """No entry gets a position of `position` or below from here on: the outbox counts those as used.
+
+        Raises NoRoomError.
+        """
+        if self.last() < position:
+            self._database.free(lambda database: raise_counter(database, "entry", position))
 
     def trim(self, used_through: int, now_ns: int) -> None:
         """Delete used entries that are too old or too many, a few at a time."""
-        with self._lock:
-            pages = self._scalar("PRAGMA page_count") - self._scalar("PRAGMA freelist_count")
-            is_full = self._refused or pages * self._scalar("PRAGMA page_size") > self._bound_bytes
-            self._refused = False
-            older_than_ns = _ANY_AGE if is_full else now_ns - self._max_age_ns
+        used, free = self._database.pages()
+        is_full = self._refused or (used - free) * PAGE_BYTES > self._bound_bytes
+        self._refused = False
+        older_than_ns = _ANY_AGE if is_full else now_ns - self._max_age_ns
+        old = "SELECT seq FROM entry WHERE seq <= ? AND arrival_ns < ? ORDER BY seq LIMIT ?"
+        parameters = (used_through, older_than_ns, _TRIM_ROWS)
+        if seqs := self._database.rows(old, parameters):
             try:
-                self._database.execute(
-                    "DELETE FROM entry WHERE seq IN"
-                    " (SELECT seq FROM entry WHERE seq <= ? AND arrival_ns < ? ORDER BY seq LIMIT ?)",
-                    (used_through, older_than_ns, _TRIM_ROWS),
-                )
-            except sqlite3.OperationalError as error:  # a full disk: nothing is lost, the next round tries again
+                self._database.free(lambda database: database.executemany("DELETE FROM entry WHERE seq = ?", seqs))
+            except NoRoomError as error:  # nothing is lost, the next round tries again
                 _log.warning("the journal cannot be trimmed now", error=str(error))
+        self._database.tend()
 
     def deadletters(self, limit: int) -> list[dict[str, Any]]:
         """The newest dead letters first."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT arrival_ns, topic, reason, text, size_bytes, head FROM deadletter ORDER BY id DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT arrival_ns, topic, reason, text, size_bytes, head FROM deadletter ORDER BY id DESC LIMIT ?",
+            (limit,),
+        )
         return [DeadLetter(*row)._asdict() for row in rows]
+
+    def mend(self) -> Salvaged:
+        """Rebuild the file by what can be read of it. Raises OSError."""
+        return self._database.mend()
 
     def close(self) -> None:
         """Release the file."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
-    def _rows(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
-        with self._lock:
-            return self._database.execute(
-                "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
-            ).fetchall()
+    def _keep(self, database: Connection, deadletters: Sequence[DeadLetter]) -> None:
+        database.executemany(
+            "INSERT INTO deadletter(arrival_ns, topic, reason, text, size_bytes, head) VALUES (?, ?, ?, ?, ?, ?)",
+            [tuple(letter) for letter in deadletters],
+        )
+        database.execute(
+            "DELETE FROM deadletter WHERE id <= (SELECT max(id) FROM deadletter) - ?", (self._max_deadletters,)
+        )
 
-    @contextmanager
-    def _room_for(self, entries: Sequence[JournalEntry]) -> Iterator[None]:
-        """A full journal must not keep the agent from starting: only then can the outbox drain, and make room."""
-        if not any(isinstance(entry, Configured) for entry in entries):
-            yield
-            return
-        self._database.execute(f"PRAGMA max_page_count={self._pages + _RESERVED_PAGES}")
-        try:
-            yield
-        finally:
-            self._database.execute(f"PRAGMA max_page_count={self._pages}")
+    def _sound(self, rows: Sequence[tuple[int, int, bytes]]) -> list[Stored]:
+        """Decoded; what is damaged is reported once and left out."""
+        found = []
+        for seq, crc, content in rows:
+            try:
+                found.append(Stored(seq, open_entry(crc, content)))
+            except ValueError as error:
+                if seq not in self._damaged:
+                    self._damaged.add(seq)
+                    _log.error("a journal entry is damaged and was left out", seq=seq, error=str(error))
+        return found
 
-    def _insert(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter]) -> None:
-        for entry in entries:
-            content = encode_entry(entry)
-            self._database.execute(
-                "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",
-                (entry.arrival_ns, checksum(content), content),
-            )
-        if deadletters:
-            self._database.executemany(
-                "INSERT INTO deadletter(arrival_ns, topic, reason, text, size_bytes, head) VALUES (?, ?, ?, ?, ?, ?)",
-                [tuple(letter) for letter in deadletters],
-            )
-            self._database.execute(
-                "DELETE FROM deadletter WHERE id <= (SELECT max(id) FROM deadletter) - ?", (self._max_deadletters,)
-            )
+    def _go_on_above(self, mended: Connection, _counted: bool) -> None:
+        raise_counter(mended, "entry", self._seen)
 
-    def _last(self) -> int:
-        return self._scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)")
 
-    def _scalar(self, query: str) -> int:
-        return int(self._database.execute(query).fetchone()[0])
+def open_entry(crc: int, content: bytes) -> JournalEntry:
+    """Check and decode. Raises ValueError."""
+    if checksum(content) != crc:
+        raise ValueError("wrong checksum")
+    return decode_entry(content)

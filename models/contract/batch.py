@@ -92,6 +92,7 @@ class Receipt(msgspec.Struct, kw_only=True):
     stored: bool
     reason: str = ""
     refused: list[Refusal] = []
+    unnamed: int = 0  # rows that were refused beside those in `refused`
 
 
 _encoder = msgspec.msgpack.Encoder()

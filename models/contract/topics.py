@@ -7,6 +7,9 @@ PREFIX = "tocsin/v1"
 Kind = Literal["batch", "receipt", "state", "command", "reply"]
 KINDS: tuple[Kind, ...] = ("batch", "receipt", "state", "command", "reply")
 
+# A batch's user property: the seq of the oldest batch that the gateway still holds without a receipt.
+OLDEST = "oldest"
+
 # One topic level, safe in every broker, in a tag and in a file name.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _NAME = re.compile(NAME_PATTERN)

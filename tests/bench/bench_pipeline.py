@@ -3,14 +3,12 @@
     ./run bench            a table
     ./run bench --json     one JSON object
 
-What is timed is `Pipeline.step` from a journal entry in memory to rows of the batch; decoding, disk and network
+What is timed is `Pipeline.run` from a journal entry in memory to rows of the batch; decoding, disk and network
 are not. Each figure is the median of five passes, each with a pipeline of its own that knows all channels.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import ChannelKey, Readings
 from edge_agent.core.results import Results
 from models.contract.quality import Quality
+from tests.bench.machine import machine
 
 PASSES = 5
 CHANNELS_AN_ASSET = 10
@@ -88,13 +87,13 @@ def measure(case: Case) -> Measured:
 def one_pass(case: Case, entries: list[Data]) -> float:
     """Seconds for all entries, the first acquaintance with the channels not included."""
     pipeline = Pipeline(no_models)
-    pipeline.step(Configured(arrival_ns=START_NS, config=config().model_dump_json(), digests={}), Results())
+    pipeline.run([Configured(arrival_ns=START_NS, config=config().model_dump_json(), digests={})], Results())
     everything = np.arange(case.channels)
-    pipeline.step(entry(everything, np.full(case.channels, START_NS)), Results())
+    pipeline.run([entry(everything, np.full(case.channels, START_NS))], Results())
     results = Results()
     since_s = time.perf_counter()
     for one in entries:
-        pipeline.step(one, results)
+        pipeline.run([one], results)
         if results.rows >= BATCH_ROWS:
             results = Results()
     return time.perf_counter() - since_s
@@ -136,17 +135,6 @@ def config() -> EdgeConfig:
 def no_models(digest: str) -> NoReturn:
     """The configuration names none."""
     raise LookupError(digest)
-
-
-def machine() -> str:
-    """The processor, how many cores this process may use, and the Python."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0))
-    return f"{name}, {cores} cores, Python {platform.python_version()}, numpy {np.__version__}"
 
 
 if __name__ == "__main__":

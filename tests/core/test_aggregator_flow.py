@@ -9,6 +9,7 @@ from aggregator.core.points import Points
 from aggregator.flow import Flow
 from aggregator.metrics import Metrics
 from aggregator.ports import Request, RetryLater, StoreMisconfigured
+from aggregator.watch import Watch
 from models.contract.batch import Batch, Receipt, Refusal, encode_batch
 from models.contract.topics import topic
 from tests.batches import batch
@@ -59,7 +60,8 @@ class ScriptedStore:
 
 def run(uplink: OneTake, store: ScriptedStore, metrics: Metrics | None = None) -> None:
     async def flow() -> None:
-        await Flow(uplink, store, metrics or Metrics(), pause_s=0).run()
+        counted = metrics or Metrics()
+        await Flow(uplink, store, counted, Watch(counted), pause_s=0).run()
 
     asyncio.run(flow())
 
@@ -95,7 +97,8 @@ def test_a_stop_while_the_store_is_away_leaves_the_batch_to_its_gateway() -> Non
             loop.call_soon_threadsafe(machine.stop)
 
         store = ScriptedStore(RetryLater("away", 3600.0), on_write=stop)
-        machine = Flow(uplink, store, Metrics())
+        metrics = Metrics()
+        machine = Flow(uplink, store, metrics, Watch(metrics))
         await machine.run()
         return uplink.receipts
 

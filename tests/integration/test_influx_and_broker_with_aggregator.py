@@ -196,12 +196,12 @@ def test_a_store_that_hangs_does_not_hold_up_the_end(tmp_path: Path, mosquitto: 
 def test_what_is_more_than_may_wait_is_left_to_its_gateway(mosquitto: Mosquitto) -> None:
     async def talk() -> list[bytes]:
         metrics = Metrics()
-        uplink = MqttUplink(Broker(port=mosquitto.port), metrics, max_waiting_bytes=100)
+        uplink = MqttUplink(Broker(port=mosquitto.port), metrics, max_waiting_bytes=2000)
         running_uplink = asyncio.create_task(uplink.run())
         async with gateway(mosquitto) as us, asyncio.timeout(WITHIN_S):
             while not metrics.registry.get_sample_value("tocsin_aggregator_broker_up"):
                 await asyncio.sleep(0.01)
-            await us.send(b"x" * 101, b"large")
+            await us.send(b"x" * 1001, b"large")
             await us.send(b"small", b"small")
             taken = await uplink.take()
         running_uplink.cancel()

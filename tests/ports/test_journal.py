@@ -1,5 +1,6 @@
 """The journal on SQLite: what it confirmed it keeps, in order, and damage stops nothing."""
 
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.errors import StartError
 from edge_agent.core.intake import DeadLetter
 from edge_agent.ports import NoRoomError
 
@@ -45,6 +47,16 @@ def reopen(path: Path) -> Iterator[Open]:
 
 def entry(size: int) -> Data:
     return Data(arrival_ns=1, channels=[], index=b"", time_ns=b"", value=b"x" * size, quality=b"")
+
+
+def copy(folder: Path, name: str) -> "tempfile.TemporaryDirectory[str]":
+    """The bytes of a database and its log as they lie on disk now, while it is open."""
+    made = tempfile.TemporaryDirectory()
+    for suffix in ("", "-wal"):
+        file = folder / (name + suffix)
+        if file.exists():
+            shutil.copyfile(file, Path(made.name) / file.name)
+    return made
 
 
 def letter(number: int) -> DeadLetter:
@@ -204,12 +216,75 @@ def test_a_garbage_file_is_set_aside_and_a_new_one_takes_its_place(reopen: Open,
     assert ticks(reopen()) == [(1, 1)]
 
 
-def test_a_locked_file_is_not_taken_for_a_damaged_one(path: Path) -> None:
-    path.parent.mkdir(parents=True)
-    path.mkdir()  # not a file that can be opened at all
-    with pytest.raises(sqlite3.OperationalError):
+def test_a_file_that_cannot_be_opened_is_not_taken_for_a_damaged_one(path: Path) -> None:
+    path.mkdir(parents=True)  # not a file that can be opened at all
+    with pytest.raises(StartError, match=r"journal\.db: cannot be opened"):
         SqliteJournal(path, MAX_BYTES, FOREVER_S, 3)
     assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+
+
+def test_the_newest_come_first_and_a_hole_of_millions_costs_nothing(reopen: Open) -> None:
+    journal = reopen()
+    assert list(journal.newest()) == []
+    for i in range(1, 101):
+        journal.append([Tick(arrival_ns=i)])
+    journal.skip_to(1 << 40)
+    journal.append([Tick(arrival_ns=101)])
+    assert [stored.entry.arrival_ns for stored in journal.newest()] == list(range(101, 0, -1))
+    assert next(journal.newest()).seq == (1 << 40) + 1
+
+
+def test_a_damaged_entry_is_missing_among_the_newest(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    for i in range(1, 4):
+        journal.append([Tick(arrival_ns=i)])
+    damage(path, [2])
+    assert [stored.seq for stored in journal.newest()] == [3, 1]
+
+
+def test_positions_that_the_outbox_counts_as_used_are_skipped_and_none_is_taken_back(reopen: Open) -> None:
+    journal = reopen()
+    journal.skip_to(7)
+    journal.skip_to(3)
+    assert journal.last() == 7
+    assert journal.append([Tick(arrival_ns=1)]) == 8
+    assert reopen().last() == 8
+
+
+def test_one_commit_takes_several_entries_or_none(reopen: Open) -> None:
+    journal = reopen()
+    assert journal.append([Tick(arrival_ns=1), entry(10), Tick(arrival_ns=2)]) == 3
+    with pytest.raises(NoRoomError):
+        journal.append([Tick(arrival_ns=3), entry(2 * MAX_BYTES)])
+    assert journal.last() == 3
+
+
+def test_the_room_kept_back_lies_inside_the_bound(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    fill(journal)
+    journal.append([Configured(arrival_ns=2, config="x" * 60 * KIB, digests={})])
+    journal.close()
+    assert path.stat().st_size <= MAX_BYTES
+
+
+def test_what_is_let_go_is_not_written_a_second_time(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    for _ in range(4):
+        journal.append([entry(200 * KIB)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    journal.trim(4, now_ns=1 << 62)
+    assert journal.first() == 0
+    assert path.with_name("journal.db-wal").stat().st_size < 100 * KIB
+
+
+def test_a_file_that_is_read_only_opened_is_left_as_it_is(reopen: Open, path: Path) -> None:
+    reopen().append([Tick(arrival_ns=1)])
+    with closing(SqliteJournal(path, MAX_BYTES, FOREVER_S, 3, read_only=True)) as looker:
+        assert ticks(looker) == [(1, 1)]
+        with pytest.raises(NoRoomError):
+            looker.append([Tick(arrival_ns=2)])
+    assert reopen().append([Tick(arrival_ns=2)]) == 2
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -226,12 +301,13 @@ class JournalMachine(RuleBasedStateMachine):
     def open(self) -> SqliteJournal:
         return SqliteJournal(Path(self.folder.name) / "j.db", MAX_BYTES, 5e-9, max_deadletters=4)
 
-    @rule(arrival_ns=st.integers(0, 20), letters=st.integers(0, 3))
-    def append(self, arrival_ns: int, letters: int) -> None:
+    @rule(arrivals_ns=st.lists(st.integers(0, 20), min_size=1, max_size=3), letters=st.integers(0, 3))
+    def append(self, arrivals_ns: list[int], letters: int) -> None:
         new = [letter(len(self.letters) + i) for i in range(letters)]
-        self.newest += 1
-        assert self.journal.append([Tick(arrival_ns=arrival_ns)], new) == self.newest
-        self.model[self.newest] = Tick(arrival_ns=arrival_ns)
+        entries = [Tick(arrival_ns=arrival_ns) for arrival_ns in arrivals_ns]
+        assert self.journal.append(entries, new) == self.newest + len(entries)
+        self.model |= dict(enumerate(entries, self.newest + 1))
+        self.newest += len(entries)
         self.letters += new
 
     @rule()
@@ -253,6 +329,24 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.close()
         self.journal = self.open()
 
+    @rule(position=st.integers(0, 40))
+    def skip_to(self, position: int) -> None:
+        self.journal.skip_to(position)
+        self.newest = max(self.newest, position)
+
+    @rule()
+    def mend(self) -> None:
+        self.journal.mend()
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies here: what a copy of the bytes on disk holds is what goes on."""
+        with closing(self.journal):
+            copied = copy(Path(self.folder.name), "j.db")
+        self.folder.cleanup()
+        self.folder = copied
+        self.journal = self.open()
+
     @rule(after=st.integers(0, 20), limit=st.integers(1, 5))
     def read_a_part(self, after: int, limit: int) -> None:
         expected = [item for item in sorted(self.model.items(), key=lambda item: item[0]) if item[0] > after][:limit]
@@ -261,6 +355,7 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         assert {stored.seq: stored.entry for stored in self.journal.read(0, 1000)} == self.model
+        assert [stored.seq for stored in self.journal.newest()] == sorted(self.model, reverse=True)
         assert self.journal.first() == min(self.model, default=0)
         assert self.journal.last() == self.newest
         assert self.journal.deadletters(99) == [one._asdict() for one in self.letters[-4:][::-1]]

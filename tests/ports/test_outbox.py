@@ -1,11 +1,14 @@
 """The outbox on SQLite: a batch is there until its receipt, and is committed with the position it reaches."""
 
+import random
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,6 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
 from edge_agent.ports import NoRoomError, Sealed
+from models.contract.batch import decode_batch, encode_batch
+from tests.batches import T0, alarm, batch
 
 KIB = 1024
 MAX_BYTES = 1024 * KIB
@@ -128,8 +133,15 @@ def test_a_snapshot_for_which_there_is_no_room_leaves_the_last_one(reopen: Open)
     outbox.save_snapshot(1, b"old")
     fill(outbox)
     with pytest.raises(NoRoomError):
-        outbox.save_snapshot(2, b"n" * 100 * KIB)
+        outbox.save_snapshot(2, b"n" * 300 * KIB)
     assert outbox.load_snapshot() == (1, b"old")
+
+
+def test_a_full_outbox_keeps_room_for_a_snapshot(reopen: Open) -> None:
+    outbox = reopen()
+    fill(outbox)
+    outbox.save_snapshot(2, b"n" * 60 * KIB)
+    assert outbox.load_snapshot() == (2, b"n" * 60 * KIB)
 
 
 def test_a_snapshot_is_replaced_whole(reopen: Open) -> None:
@@ -166,6 +178,85 @@ def test_a_garbage_file_is_set_aside_and_the_new_one_is_another_life(reopen: Ope
     assert outbox.epoch != epoch
     assert (outbox.through, seqs(outbox)) == (0, [])
     assert path.with_name("outbox.db.damaged-1").read_bytes() == b"garbage" * 1000
+
+
+def sealed(seq: int) -> bytes:
+    """A batch that compresses badly: 300 readings, an inference, an alarm now and then."""
+    values = np.random.default_rng(seq).random(300).tolist()
+    return encode_batch(batch(values, seq=seq, alarms=[alarm(T0 + seq, is_open=True)] if seq % 10 == 0 else []))
+
+
+def append_until_refused(outbox: SqliteOutbox, made: Callable[[str, int], bytes], first: int, last: int) -> None:
+    for number in range(first, last):
+        try:
+            outbox.append(made, 1, through=number)
+        except NoRoomError:
+            return
+    pytest.fail("the outbox took more than its bound")
+
+
+def test_a_full_outbox_thins_what_waits_and_counts_it(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    for number in range(1, 501):
+        assert outbox.append(lambda _epoch, seq: sealed(seq), 1, through=number) == number
+    assert (outbox.backlog(), outbox.through) == (500, 500)
+    waiting = [decode_batch(one.payload) for one in outbox.pending(0, 2000)]
+    assert [one.seq for one in waiting] == list(range(1, 501))  # no stretch is cut out
+    counts = [len(one.readings.index) // 4 for one in waiting]
+    assert 0 < min(counts) * 3 < 300
+    assert max(counts[:-60]) <= 2 * min(counts) + 1  # all of the past is about as dense
+    assert counts[-1] == 300  # the newest is whole
+    assert outbox.lost() == {"reading": 300 * 500 - sum(counts), "feature": 0, "inference": 0, "alarm": 0, "batch": 0}
+    assert sum(len(one.alarms) for one in waiting) == 50
+    lost = outbox.lost()
+    outbox.close()
+    assert path.stat().st_size <= MAX_BYTES
+    assert reopen().lost() == lost
+
+
+def test_readings_go_first_then_predictions_and_when_only_alarms_are_left_it_waits(reopen: Open) -> None:
+    def only_alarms(_epoch: str, seq: int) -> bytes:
+        names = [random.Random(1000 * seq + i).randbytes(20).hex() for i in range(200)]
+        return encode_batch(batch([], seq=seq, alarms=[alarm(T0, is_open=True, name=name) for name in names]))
+
+    outbox = reopen()
+    for number in range(1, 101):
+        outbox.append(lambda _epoch, seq: sealed(seq), 1, through=number)
+    append_until_refused(outbox, only_alarms, 101, 400)
+    waiting = [decode_batch(one.payload) for one in outbox.pending(0, 2000)]
+    assert outbox.through == len(waiting) > 200
+    assert sum(len(one.readings.index) + len(one.inferences.index) for one in waiting) == 0
+    assert sum(len(one.alarms) for one in waiting) == 10 + 200 * (len(waiting) - 100)
+    assert outbox.lost() == {
+        "reading": 100 * 300, "feature": 0, "inference": len(waiting), "alarm": 0, "batch": 0
+    }  # fmt: skip
+
+
+def test_with_wait_nothing_is_thinned(tmp_path: Path) -> None:
+    with closing(SqliteOutbox(tmp_path / "o.db", MAX_BYTES, "wait")) as outbox:
+        append_until_refused(outbox, lambda _epoch, seq: sealed(seq), 1, 1000)
+        assert [one.payload for one in outbox.pending(0, 2000)] == [sealed(n) for n in range(1, outbox.backlog() + 1)]
+        assert not any(outbox.lost().values())
+
+
+def test_batches_given_up_as_damaged_are_counted(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    outbox.append(build, 1, 1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batch SET payload = x'00'")
+    assert outbox.pending(0, 9) == []
+    assert outbox.lost()["batch"] == 1
+
+
+def test_refused_batches_are_bounded_in_number_and_bytes(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    for sizes in ([20 * KIB] * 10, [10] * 150):
+        for size in sizes:
+            outbox.set_aside(outbox.append(lambda _e, _s, n=size: b"x" * n, 1, 1), "why")  # type: ignore[misc]
+        with closing(sqlite3.connect(path)) as other:
+            kept, size = other.execute("SELECT count(*), sum(length(payload)) FROM refused").fetchone()
+        assert size <= MAX_BYTES // 20
+        assert kept in {2, 100}
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -211,6 +302,30 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.outbox.close()
+        self.outbox = self.open()
+
+    @rule()
+    def mend(self) -> None:
+        self.outbox.mend()
+
+    @rule(is_half_done=st.booleans())
+    def crash(self, is_half_done: bool) -> None:
+        """The process dies here, or while a batch is being sealed: a copy of the bytes on disk goes on."""
+        folder, copies = Path(self.folder.name), tempfile.TemporaryDirectory()
+
+        def copied(_epoch: str, _seq: int) -> bytes:
+            for file in folder.glob("o.db*"):
+                if file.suffix != ".db-shm":
+                    shutil.copyfile(file, Path(copies.name) / file.name)
+            return b"never confirmed"
+
+        if is_half_done:
+            self.outbox.append(copied, 1, 1)
+        else:
+            copied("", 0)
+        self.outbox.close()
+        self.folder.cleanup()
+        self.folder = copies
         self.outbox = self.open()
 
     @rule(after=st.integers(0, 20), limit=st.integers(1, 5))

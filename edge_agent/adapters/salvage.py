@@ -1,0 +1,270 @@
+"""What can be read of a damaged SQLite file, moved into a new one that takes its place.
+
+Rows are read by ascending rowid. Where a page is damaged, the reader halves the range until it stands before the
+single row that cannot be read, and goes on behind it in steps that double: the cost is that of the damaged rows,
+not of the file. A row with a checksum is taken only when that is right. A lost first page is replaced (`_opened`).
+
+On disk: `X.new` is built whole and synced; `X` is renamed to `X.damaged-N` (only the newest N is kept: the disk
+must not fill up with them); `X.new` becomes `X`. A crash in between is finished at the next start (`resume`).
+"""
+
+import os
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PAGE_BYTES = 4096
+_MAX_FAULTS = 50_000  # queries that fail, about a second: then whole ranges are passed over
+_LAST_ROWID = (1 << 63) - 1
+_COMMIT_ROWS = 1000
+Finish = Callable[[sqlite3.Connection, bool], None]
+
+
+class Salvaged(NamedTuple):
+    """Rows by table. `lost` counts rows with a wrong checksum and row numbers that cannot be read, some unused."""
+
+    saved: dict[str, int]
+    lost: dict[str, int]
+    aside: Path
+
+
+def checksum(content: bytes) -> int:
+    """CRC-32, stored beside each blob."""
+    return zlib.crc32(content)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process holds the file: it says nothing of the file's health."""
+    return _code(error) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault, or the part of the disk under it."""
+    code = _code(error)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or code in {
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+    }
+
+
+def is_foreign(error: sqlite3.Error) -> bool:
+    """Whether the file is no SQLite file at all, or its first page is lost: nothing in it can be read."""
+    return _code(error) & 0xFF == sqlite3.SQLITE_NOTADB
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether something could not be written: the page limit, the disk, a quota."""
+    return _code(error) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR} and not is_damage(error)
+
+
+def columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The names of a table's columns; none = no such table."""
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def tables(schema: str) -> dict[str, list[str]]:
+    """Table names and their columns, small tables first: they carry what the others mean."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(schema)
+        names = [row[0] for row in empty.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {name: columns(empty, name) for name in names if not name.startswith("sqlite_")}
+    return dict(sorted(found.items(), key=lambda item: "crc" in item[1]))
+
+
+def rebuild(path: Path, schema: str, finish: Finish) -> Salvaged:
+    """Replace the file by a new one with all that can be read of it.
+
+    `finish(new, counted)` completes the new file before it takes its place; `counted`: the counters of row numbers
+    were read, so that no number is used twice. Raises OSError when not even an empty file can be written.
+    """
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    saved: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as new:
+        new.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        new.execute("PRAGMA journal_mode=MEMORY")
+        new.execute("PRAGMA synchronous=OFF")  # synced once, below
+        new.executescript(schema)
+        with _opened(path, fresh.read_bytes()[:PAGE_BYTES]) as old:
+            counters = _counters(old)
+            for table, names in tables(schema).items():
+                top = counters.get(table, 0) if counters else 0
+                saved[table], lost[table] = _copy(old, new, table, names, top)
+        for table, top in (counters or {}).items():
+            raise_counter(new, table, top)
+        finish(new, counters is not None)
+    _sync(fresh)
+    aside = _set_aside(path)
+    fresh.rename(path)
+    _sync(path.parent)
+    return Salvaged(saved, {table: count for table, count in lost.items() if count}, aside)
+
+
+@contextmanager
+def _opened(path: Path, first_page: bytes) -> Iterator[sqlite3.Connection]:
+    """The damaged file. When its first page is lost, which names the tables, a copy with that of a new file.
+
+    Tables made in the same order lie at the same roots, so that page fits. The copy goes when it is read.
+    """
+    copy = path.with_name(path.name + ".copy")
+    old = sqlite3.connect(path, isolation_level=None)
+    try:
+        try:
+            has_tables = bool(old.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            if is_busy(error):
+                raise
+            has_tables = False
+        pages = path.stat().st_size // PAGE_BYTES
+        if not has_tables and pages > 1:
+            old.close()
+            shutil.copyfile(path, copy)
+            with copy.open("r+b") as file:
+                file.write(first_page[:28] + pages.to_bytes(4, "big") + first_page[32:])
+                file.truncate(pages * PAGE_BYTES)
+            old = sqlite3.connect(copy, isolation_level=None)
+        yield old
+    finally:
+        old.close()
+        copy.unlink(missing_ok=True)
+
+
+def resume(path: Path) -> None:
+    """Finish or undo a rebuilding that a crash interrupted: the new file is whole once the old one is gone."""
+    path.with_name(path.name + ".copy").unlink(missing_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    if not fresh.exists():
+        return
+    if path.exists():
+        fresh.unlink()
+        return
+    _remove_log(path)
+    fresh.rename(path)
+    _sync(path.parent)
+
+
+def raise_counter(connection: sqlite3.Connection, table: str, to: int) -> None:
+    """No row of the table gets a number of `to` or below from here on."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", (table, to))
+    elif row[0] < to:
+        connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (to, table))
+
+
+class Reader:
+    """The readable rows of one table, by ascending rowid."""
+
+    def __init__(self, connection: sqlite3.Connection, table: str, names: list[str]) -> None:
+        self._connection, self._faults = connection, 0
+        self._holes: list[tuple[int, int]] = []
+        self._last = 0
+        self._query = f"SELECT rowid, {', '.join(names)} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"  # noqa: S608 - names of the schema
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Without the rowid. Raises sqlite3.OperationalError when another process holds the file."""
+        ranges = [(0, _LAST_ROWID)]
+        while ranges:
+            low, high = ranges.pop()
+            try:
+                for rowid, *row in self._connection.execute(self._query, (low, high)):
+                    yield tuple(row)
+                    low = self._last = rowid + 1
+            except sqlite3.DatabaseError as error:
+                if is_busy(error):
+                    raise
+                if is_foreign(error):
+                    return
+                self._faults += 1
+                if low >= high or self._faults > _MAX_FAULTS:
+                    self._holes.append((low, high))
+                    continue
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+    def unreadable(self, top: int) -> int:
+        """How many row numbers cannot be read, of those up to `top` or up to the last row that can."""
+        top = max(top, self._last)
+        return sum(max(0, min(high, top) - max(low, 1) + 1) for low, high in self._holes)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", None) or 0)  # None: an error of Python's own, such as bad UTF-8
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, names: list[str], top: int) -> tuple[int, int]:
+    """Rows saved and lost. Columns that the old file lacks get their defaults."""
+    with suppress(sqlite3.DatabaseError):
+        names = [name for name in names if name in columns(old, table)]
+    marks = ", ".join("?" * len(names))
+    insert = f"INSERT OR IGNORE INTO {table}({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of the schema
+    reader = Reader(old, table, names)
+    rows = _whole(old, table, names) if table == "meta" else reader.rows()
+    saved = lost = 0
+    new.execute("BEGIN")
+    for row in rows:
+        try:
+            taken = _is_sound(names, row) and new.execute(insert, row).rowcount == 1
+        except sqlite3.IntegrityError:  # a NULL where none may be
+            taken = False
+        except sqlite3.OperationalError:  # no room: the rest stays in the file that is set aside
+            lost += 1 + sum(1 for _ in rows)
+            break
+        saved, lost = saved + taken, lost + (not taken)
+        if saved % _COMMIT_ROWS == 0 and new.in_transaction:
+            new.execute("COMMIT")
+            new.execute("BEGIN")
+    if new.in_transaction:
+        new.execute("COMMIT")
+    return saved, lost + reader.unreadable(top)
+
+
+def _whole(old: sqlite3.Connection, table: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    """A small table without row numbers: as far as it can be read."""
+    with suppress(sqlite3.DatabaseError):
+        yield from old.execute(f"SELECT {', '.join(names)} FROM {table}")  # noqa: S608 - names of the schema
+
+
+def _is_sound(names: list[str], row: tuple[Any, ...]) -> bool:
+    if "crc" not in names:
+        return True
+    return isinstance(row[-1], bytes) and checksum(row[-1]) == row[names.index("crc")]
+
+
+def _counters(old: sqlite3.Connection) -> dict[str, int] | None:
+    try:
+        return dict(old.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise
+        return None
+
+
+def _set_aside(path: Path) -> Path:
+    earlier = [
+        int(n) for file in path.parent.glob(f"{path.name}.damaged-*") if (n := file.name.rpartition("-")[2]).isdecimal()
+    ]
+    aside = path.with_name(f"{path.name}.damaged-{max(earlier, default=0) + 1}")
+    path.rename(aside)
+    for number in earlier:
+        path.with_name(f"{path.name}.damaged-{number}").unlink(missing_ok=True)
+    _remove_log(path)
+    return aside
+
+
+def _remove_log(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
