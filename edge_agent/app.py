@@ -37,6 +37,7 @@ from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.link_paho import PahoLink
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
+from edge_agent.adapters.state_lock import lock_state
 from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.adapters.uplink import Uplink
 from edge_agent.config import NEEDS_RESTART, EdgeConfig, load
@@ -62,11 +63,14 @@ class Agent:
         self._path, self._config = path, config
         self.metrics = Metrics()
         folder, limits = config.state_dir, config.limits
+        self._lock = lock_state(folder)
         self._shelf = ModelShelf(folder / "models", config.inference)
         self._journal = SqliteJournal(
             folder / "journal.db", config.journal.max_bytes, config.journal.max_age_s, limits.deadletters
         )
-        self._outbox = SqliteOutbox(folder / "outbox.db", config.outbox.max_bytes)
+        self._outbox = SqliteOutbox(folder / "outbox.db", config.outbox.max_bytes, config.outbox.when_full)
+        # Before anything is appended: positions that the outbox counts as used must not be given away again.
+        self._journal.skip_to(_used_through(self._journal, self._outbox))
         self._clock = SystemClock(next((entry.arrival_ns for _, entry in self._journal.newest()), 0))
         self._started_ns = self._clock.now_ns()
         self._stopping, self._ingested = threading.Event(), threading.Event()
@@ -128,6 +132,7 @@ class Agent:
             gauges.cancel()
         self._journal.close()
         self._outbox.close()
+        self._lock.release()
         _log.info("stopped", journal=self._processing.cursor)
 
     def _adopt(self, config: EdgeConfig) -> Configured:
@@ -135,7 +140,13 @@ class Agent:
         paths = sorted({path for rule in config.assets for path in rule.models})
         digests = {str(path): self._shelf.adopt(path) for path in paths}
         entry = Configured(arrival_ns=self._clock.now_ns(), config=config.model_dump_json(), digests=digests)
-        self._journal.append([entry])
+        try:
+            self._journal.append([entry])
+        except NoRoomError:
+            # After very many restarts on a full disk: what holds already need not be said again.
+            last = next((e for _, e in self._journal.newest() if isinstance(e, Configured)), entry)
+            if last is entry or (last.config, last.digests) != (entry.config, entry.digests):
+                raise
         self._config = config
         self._journalled.set()
         self.metrics.provider.clear()
@@ -209,6 +220,15 @@ class Agent:
             "models": models,
         }
         return json.dumps(content).encode()
+
+
+def _used_through(journal: SqliteJournal, outbox: SqliteOutbox) -> int:
+    """The journal position up to which the outbox holds results, or the state that follows from them."""
+    saved, last = outbox.load_snapshot(), journal.last()
+    through = max(outbox.through, saved[0] if saved else 0)
+    if last < through:
+        _log.error("the journal is older than the outbox: it was lost or replaced", last=last, through=through)
+    return through
 
 
 def _open_link(config: EdgeConfig, clock: SystemClock) -> SensorLink:

@@ -29,6 +29,7 @@ def run(config: _Config) -> None:
     """Run the agent until SIGTERM (exit 0). SIGHUP reads CONFIG again."""
     from edge_agent.app import Agent  # noqa: PLC0415 - `check` must not need ONNX Runtime
     from edge_agent.core.errors import StartError  # noqa: PLC0415
+    from edge_agent.ports import NoRoomError  # noqa: PLC0415
 
     settings = _load(config)
     logs.set_up(settings.log)
@@ -39,6 +40,8 @@ def run(config: _Config) -> None:
         _fail(str(error), 2)
     except (StartError, OSError) as error:
         _fail(str(error), 3)
+    except NoRoomError as error:  # room may come: a supervisor should try again
+        _fail(f"{settings.state_dir}: no room to start: {error}", 1)
 
 
 @app.command()

@@ -155,10 +155,6 @@ class Outbox(Protocol):
         """Keep a batch that was refused whole, out of the way of the others. Raises NoRoomError."""
         ...
 
-    def forget_journal(self) -> None:
-        """The journal was replaced: drop its position and the snapshot."""
-        ...
-
     def backlog(self) -> int:
         """How many batches wait."""
         ...

@@ -69,16 +69,12 @@ class Processing:
         self._site, self._gateway = config.site, config.gateway
         self.configure(config)
         saved = self._outbox.load_snapshot()
-        through, last = self._outbox.through, self._journal.last()
-        if last < through:
-            _log.error("the journal is older than the outbox: it was replaced or set aside", last=last, through=through)
-            self._outbox.forget_journal()
-            saved, through = None, 0
-        if saved is not None and saved[0] <= last:
+        through = self._outbox.through
+        if saved is not None:
             self._restore(*saved)
         if not self._pipeline.is_configured:
             self._pipeline.run([configured], Results())
-        while self.cursor < min(through, last):
+        while self.cursor < through:
             known = [stored for stored in self._journal.read(self.cursor, _STEP_ENTRIES) if stored.seq <= through]
             if not known:
                 break

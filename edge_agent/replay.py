@@ -68,7 +68,9 @@ class Replay:
 
 
 def _journalled(path: Path, config: EdgeConfig) -> Iterator[JournalEntry]:
-    journal = SqliteJournal(path, config.journal.max_bytes, config.journal.max_age_s, config.limits.deadletters)
+    journal = SqliteJournal(
+        path, config.journal.max_bytes, config.journal.max_age_s, config.limits.deadletters, read_only=True
+    )
     try:
         cursor = 0
         while stored := journal.read(cursor):

@@ -54,6 +54,7 @@ ADAPTER_IMPORTS = {
     "edge_agent.adapters.link_lean": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
     "edge_agent.adapters.link_paho": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
     "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
+    "edge_agent.adapters.uplink": {"edge_agent.adapters.exchange"},
     "aggregator.adapters.influxql": {"aggregator.adapters.http", "aggregator.adapters.store_influx1"},
     "aggregator.adapters.store_influx1": {"aggregator.adapters.http"},
     "aggregator.adapters.store_influx2": {"aggregator.adapters.http"},

@@ -11,7 +11,7 @@ Rules
 2. Near a full disk the file stops growing and lives on its own free pages; on a full one, work that frees room gets
    the ballast. Nothing else may use that.
 3. Damage met at opening or by any statement is mended at once and the work is done again. A file is checked at
-   opening when the last process did not close it, for a second at most: the rest is found when it is read.
+   opening when the last process did not close it, for half a second at most: the rest is found when it is read.
 4. A deletion writes no zeros over what it deletes: the build of SQLite may do so unasked, and would write every
    batch a second time.
 """
@@ -34,7 +34,7 @@ from edge_agent.ports import NoRoomError
 _log = structlog.get_logger()
 _RESERVED_PAGES = 1024
 _LOG_BYTES = 4 * 1024 * 1024
-_CHECK_S = 1.0
+_CHECK_S = 0.5
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -51,8 +51,8 @@ class Database:
     ) -> None:
         """`finish`: see `salvage.rebuild`. `read_only`: look at the file beside a running agent; mend nothing.
 
-        Raises StartError when the file cannot be opened, NoRoomError when only a full disk is in the way; read-only
-        it may also raise sqlite3.DatabaseError.
+        Raises StartError when the file cannot be opened, NoRoomError when a full disk or another program is in the
+        way; read-only it may also raise sqlite3.DatabaseError.
         """
         self.path, self._schema, self._finish = path, schema, finish
         self._pages = max_bytes // PAGE_BYTES
@@ -188,23 +188,19 @@ class Database:
         was_closed = not log.exists() or not log.stat().st_size
         for is_last in (False, True):
             try:
-                connection = self._connect()
-                if not was_closed:
-                    _check(connection)
+                return self._connect(is_checked=not was_closed)
             except sqlite3.DatabaseError as error:
                 if salvage.is_damage(error) or isinstance(error, _ForeignError):
                     self._salvaged = self._mend(error)
                     return self._connection
+                if is_last or salvage.is_busy(error):
+                    raise NoRoomError(f"{self.path}: cannot be opened now: {error}") from error
                 if not salvage.is_full(error):
                     raise StartError(f"{self.path}: cannot be opened: {error}") from error
-                if is_last:
-                    raise NoRoomError(f"{self.path}: cannot be opened on a full disk: {error}") from error
                 self._ballast.release()
-            else:
-                return connection
         raise AssertionError  # the last round returns or raises
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *, is_checked: bool = False) -> sqlite3.Connection:
         self._limit_now = 0
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
@@ -217,8 +213,10 @@ class Database:
             for table, names in salvage.tables(self._schema).items():
                 if not set(names) <= set(salvage.columns(connection, table)):
                     raise _ForeignError(f"table {table} is not this program's")
+            if is_checked:
+                _check(connection)
         except sqlite3.Error:
-            connection.close()
+            connection.close()  # at once: closed later, it would take the log of the file in its place away
             raise
         return connection
 

@@ -8,7 +8,9 @@ Invariants
 1. `append` returns after the commit is on disk: only then may messages be acknowledged.
 2. An entry is deleted only when its results are sealed in the outbox (`used_through`).
 3. A blob whose checksum fails is skipped and counted; damaged pages are mended (database.py). Neither stops the agent.
-4. A file that was mended, replaced or brought back from a copy goes on above every position that the outbox knows:
+4. A damaged log gives back all commits before the damage, whole. A power cut does no such damage while the disk keeps
+   what it confirmed; when it does not, the commits behind are lost, and are counted nowhere.
+5. A file that was mended, replaced or brought back from a copy goes on above every position that the outbox knows:
    `skip_to`.
 
 When it is full, used entries go first, whatever their age. Unused ones never go: `append` raises NoRoomError and the

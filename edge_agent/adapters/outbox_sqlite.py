@@ -131,15 +131,6 @@ class SqliteOutbox:
 
         self._database.free(work)
 
-    def forget_journal(self) -> None:
-        """The journal was replaced and counts from 1 again: positions of the old one mean nothing."""
-
-        def work(database: Connection) -> None:
-            _set(database, "through", "0")
-            database.execute("DELETE FROM snapshot")
-
-        self._database.free(work)
-
     def backlog(self) -> int:
         """How many batches wait."""
         count = self._database.scalar("SELECT count(*) FROM batch")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PAGE_BYTES = 4096
-_MAX_FAULTS = 50_000  # queries that fail, about a second: then whole ranges are passed over
+_MAX_FAULTS = 20_000  # queries that fail, some seconds: then whole ranges are passed over
+_MAX_FIRST_FAULTS = 500  # before any row was read: the table is lost
 _LAST_ROWID = (1 << 63) - 1
 _COMMIT_ROWS = 1000
 Finish = Callable[[sqlite3.Connection, bool], None]
@@ -181,7 +182,7 @@ class Reader:
                 if is_foreign(error):
                     return
                 self._faults += 1
-                if low >= high or self._faults > _MAX_FAULTS:
+                if low >= high or self._faults > (_MAX_FAULTS if self._last else _MAX_FIRST_FAULTS):
                     self._holes.append((low, high))
                     continue
                 middle = (low + high) // 2

@@ -3,16 +3,9 @@
     outbox ──batch, response topic, correlation data "epoch:seq", oldest──▶ broker ──▶ aggregator
     outbox ◀─discard────────────────receipt: stored──────────────────────────────────────┘
 
-Rules
-1. Only a receipt lets a batch go; the broker's PUBACK means nothing but that the wire is free (brokers lose what
-   they confirmed). `core/lanes.py` says which batch goes next, and which goes again.
-2. Only what is under way is in memory, never the backlog.
-3. Refused rows are handed on before their batch is let go. A batch refused whole is set aside, for it would be
-   refused for ever; so is one with more refused rows than its receipt could name.
-4. A receipt is matched by its correlation data: an aggregator that cannot read a batch knows nothing else of it.
-5. Each batch says which is the oldest that still waits for a receipt: what is older, aggregators need not miss.
-6. An outbox that gets a new epoch, for its file was damaged, is begun anew: numbers of the old one mean nothing.
-7. Silence is broken by connecting anew, less and less often: a broker may have forgotten our subscription.
+Only a receipt lets a batch go; the broker's PUBACK means nothing but that the wire is free (brokers lose what they
+confirmed). Here the connection is made and kept; `exchange.py` says what goes through it, and `core/lanes.py` in
+which order.
 """
 
 import asyncio
@@ -23,28 +16,18 @@ from contextlib import suppress
 
 import aiomqtt
 import structlog
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
+from edge_agent.adapters.exchange import Exchange, GivenUpError
 from edge_agent.config import EdgeConfig
-from edge_agent.core.lanes import Lane, Lanes, Limits
 from edge_agent.core.reconnect import End, Reconnects
-from edge_agent.ports import NoRoomError, Outbox, Sealed
+from edge_agent.ports import Outbox, Sealed
 from models.broker import CURES, TAKEN_OVER, Address, BrokerError, Client, connection, pause
 from models.contract import topics
-from models.contract.batch import ContractError, Receipt, Refusal, decode_receipt
+from models.contract.batch import Receipt, Refusal
 
 _log = structlog.get_logger()
-_PUBACK_S = 60.0  # slow links take their time; a dead one is noticed by the keep-alive before
-_POLL_S = 0.25  # the outbox is also looked at without a hint
 _FAREWELL_S = 1.0
-_SILENCES = 3  # receipt time-outs
-_MAX_SILENCE_S = 600.0
-
-
-class _GivenUpError(BrokerError):
-    """The connection is well, but we begin anew."""
 
 
 class Uplink:
@@ -64,41 +47,33 @@ class Uplink:
         `on_refused` keeps refused rows; it is called in a worker thread and may raise NoRoomError: then the batch
         stays, and its receipt will come again.
         """
-        self._config, self._outbox, self._password = config.uplink, outbox, password
-        self._state, self._on_receipt, self._on_refused = state, on_receipt, on_refused
+        self._config, self._password, self._state = config.uplink, password, state
         self._topic = {kind: topics.topic(config.site, config.gateway, kind) for kind in topics.KINDS}
         self._identifier = f"tocsin-uplink-{config.site}-{config.gateway}"
-        self._lanes = Lanes(
-            Limits(
-                self._config.window_batches,
-                self._config.window_bytes,
-                self._config.backlog_bytes_per_s,
-                self._config.receipt_timeout_s,
-            )
-        )
-        self._under_way: dict[int, Sealed] = {}
-        self._receipts: list[tuple[Sealed, Receipt]] = []
-        self._hint, self._has_receipts, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._epoch = outbox.epoch
-        self._is_accepted = False
+        self._on_receipt = on_receipt
+        self._exchange = Exchange(config.uplink, self._topic, outbox, self._heard, on_refused)
         self._reconnects = Reconnects(random.Random())  # noqa: S311 - jitter
-        self._heard_s = 0.0
-        self._silence_s = self._patience_s = _SILENCES * self._config.receipt_timeout_s
+        self._stop = asyncio.Event()
+        self._is_accepted = False
         self._complaint = ""
-        self.is_connected = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether batches can go out now."""
+        return self._exchange.is_open
 
     @property
     def has_room(self) -> bool:
         """Whether a batch sealed now would go out at once. May be asked by any thread."""
-        return self.is_connected and self._lanes.has_room(Lane.LIVE)
+        return self._exchange.has_room
 
     def stop(self) -> None:
-        """End `run` within two seconds. To be called in the event loop's thread."""
+        """End `run` in order; cancel it then, for an attempt to connect may take longer. For the loop's thread."""
         self._stop.set()
 
     def hint(self) -> None:
         """A batch was sealed. To be called in the event loop's thread."""
-        self._hint.set()
+        self._exchange.hint()
 
     async def run(self) -> None:
         """Connect, send, receive; again after each fault, with full jitter. Ends by `stop` or by cancellation."""
@@ -110,10 +85,7 @@ class Uplink:
                     self._reconnects.connected(time.monotonic())
                     await self._serve(client)
             except (BrokerError, OSError) as error:
-                self.is_connected = False
                 await pause(self._stop, self._lost(error))
-            finally:
-                self.is_connected = False
 
     def _lost(self, error: OSError) -> float:
         """There is no connection, or no more: say so. Returns how long to wait before the next attempt."""
@@ -123,7 +95,7 @@ class Uplink:
         end = End.CLOSED
         if isinstance(error, BrokerError) and error.code == TAKEN_OVER:
             end = End.TAKEN_OVER
-        elif isinstance(error, _GivenUpError) or _cure(error):
+        elif isinstance(error, GivenUpError) or _cure(error):
             end = End.GIVEN_UP
         wait_s = self._reconnects.ended(time.monotonic(), end)
         if self._reconnects.is_contested:  # Mosquitto 2.0 does not say why
@@ -135,7 +107,8 @@ class Uplink:
         client.on_refused = self._complain
         await client.listen(self._topic["receipt"])
         await client.publish(self._topic["state"], self._state(True), qos=1, retain=True)
-        exchange = asyncio.create_task(self._exchange(client), name="uplink-exchange")
+        _log.info("connected to the uplink broker", host=self._config.host, port=self._config.port)
+        exchange = asyncio.create_task(self._exchange.run(client), name="uplink-exchange")
         stopped = asyncio.create_task(self._stop.wait(), name="uplink-stop")
         try:
             await asyncio.wait({exchange, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,139 +124,10 @@ class Uplink:
                         self._topic["state"], self._state(False), qos=1, retain=True, timeout=_FAREWELL_S
                     )
 
-    async def _exchange(self, client: Client) -> None:
-        self._under_way.clear()
-        self._receipts.clear()
-        self._epoch = self._outbox.epoch
-        oldest, newest = await asyncio.to_thread(_span, self._outbox, 0)
-        self._lanes.connect(oldest, newest, time.monotonic())
-        self._heard_s = time.monotonic()
-        self.is_connected = True
-        _log.info("connected to the uplink broker", host=self._config.host, port=self._config.port)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._send(client, tasks), name="uplink-send")
-                tasks.create_task(self._receive(client), name="uplink-receive")
-                tasks.create_task(self._settle(), name="uplink-settle")
-        except BaseExceptionGroup as group:
-            # A fault of ours before one of the connection, which may only be its consequence.
-            fault = min(group.exceptions, key=lambda error: isinstance(error, (aiomqtt.MqttError, BrokerError)))
-            raise fault from fault.__cause__
-
-    async def _send(self, client: Client, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            self._hint.clear()
-            now_s = time.monotonic()
-            self._check_silence(now_s)
-            if late := self._lanes.due(now_s):
-                _log.warning("no receipt in time; sending again", batches=len(late), oldest=late[0])
-                for seq in late:
-                    tasks.create_task(self._publish(client, self._under_way[seq]))
-            while await self._send_next(Lane.LIVE, client, tasks) or await self._send_next(Lane.BACKLOG, client, tasks):
-                pass
-            await pause(self._hint, _POLL_S)
-
-    async def _send_next(self, lane: Lane, client: Client, tasks: asyncio.TaskGroup) -> bool:
-        """Whether there was a batch to send, or to pass over."""
-        after = self._lanes.after(lane, time.monotonic())
-        if after is None:
-            return False
-        if lane is Lane.LIVE and self._lanes.is_late(time.monotonic()):
-            _, newest = await asyncio.to_thread(_span, self._outbox, after)
-            self._lanes.split(newest, time.monotonic())
-            return True
-        found = await asyncio.to_thread(self._outbox.pending, after, 1)
-        if not found:
-            self._lanes.drained(lane, time.monotonic())
-            return False
-        if self._outbox.epoch != self._epoch:
-            raise _GivenUpError("the outbox was mended and has a new epoch: beginning anew")
-        batch = found[0]
-        if self._lanes.admit(lane, batch.seq, len(batch.payload)):
-            self._under_way[batch.seq] = batch
-            tasks.create_task(self._publish(client, batch))
-        return True
-
-    async def _publish(self, client: Client, batch: Sealed) -> None:
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.ResponseTopic = self._topic["receipt"]
-        properties.CorrelationData = f"{self._epoch}:{batch.seq}".encode()
-        properties.UserProperty = (topics.OLDEST, str(self._lanes.floor))
-        await client.publish(self._topic["batch"], batch.payload, qos=1, properties=properties, timeout=_PUBACK_S)
-        self._lanes.confirmed(batch.seq, time.monotonic())
-        self._hint.set()
-
-    async def _receive(self, client: Client) -> None:
-        async for message in client.messages:
-            try:
-                receipt = decode_receipt(message.payload)
-            except ContractError as error:
-                _log.warning("a receipt cannot be read", error=str(error))
-                continue
-            correlation = getattr(message.properties, "CorrelationData", b"")
-            epoch, _, number = correlation.decode("ascii", "replace").partition(":")
-            is_ours = epoch == self._epoch and number.isdecimal()
-            batch = self._under_way.get(int(number)) if is_ours else None
-            if batch is not None:  # else a second receipt of a batch that was sent twice
-                self._receipts.append((batch, receipt))
-                self._has_receipts.set()
-
-    async def _settle(self) -> None:
-        """Receipts that come while some are recorded make up the next commit."""
-        while True:
-            await self._has_receipts.wait()
-            self._has_receipts.clear()
-            receipts = {
-                batch.seq: (batch, receipt) for batch, receipt in self._receipts if batch.seq in self._under_way
-            }
-            self._receipts.clear()
-            for seq in await asyncio.to_thread(self._record, list(receipts.values())):
-                del self._under_way[seq]
-                self._lanes.settled(seq)
-                self._heard_s, self._patience_s, self._complaint = time.monotonic(), self._silence_s, ""
-                self._reconnects.delivered()
-                self._on_receipt(*receipts[seq])
-            self._hint.set()
-
-    def _record(self, receipts: list[tuple[Sealed, Receipt]]) -> list[int]:
-        """In a worker thread. The batches that are settled; without room the others stay as if no receipt had come."""
-        if self._outbox.epoch != self._epoch:  # the same numbers stand for other batches now
-            return []
-        aside, stored = [], []
-        try:
-            for batch, receipt in receipts:
-                if receipt.refused:
-                    self._on_refused(batch, receipt.refused)
-                    _log.error(
-                        "the database refuses rows; they are kept as dead letters",
-                        seq=batch.seq,
-                        rows=len(receipt.refused) + receipt.unnamed,
-                        reason=receipt.refused[0].reason,
-                    )
-                if receipt.stored and not receipt.unnamed:
-                    stored.append(batch.seq)
-                    continue
-                reason = receipt.reason or f"{receipt.unnamed} refused rows beside those named"
-                self._outbox.set_aside(batch.seq, reason)
-                aside.append(batch.seq)
-                _log.error("the aggregator refuses a batch; it is set aside", seq=batch.seq, reason=reason)
-        except NoRoomError as error:
-            _log.warning("a refusal cannot be recorded now; it will come again", error=str(error))
-        try:
-            self._outbox.discard(stored)
-        except NoRoomError as error:
-            _log.warning("receipts cannot be recorded now; they will come again", error=str(error))
-            return aside
-        return aside + stored
-
-    def _check_silence(self, now_s: float) -> None:
-        if not self._lanes.under_way:
-            self._heard_s = now_s
-        elif now_s - self._heard_s > self._patience_s:
-            silence_s, self._patience_s = self._patience_s, min(_MAX_SILENCE_S, 2 * self._patience_s)
-            raise _GivenUpError(
-                f"no receipt for {silence_s:.0f} s: does an aggregator run? May it publish {self._topic['receipt']}?"
-            )
+    def _heard(self, batch: Sealed, receipt: Receipt) -> None:
+        self._complaint = ""
+        self._reconnects.delivered()
+        self._on_receipt(batch, receipt)
 
     def _complain(self, error: OSError) -> None:
         """Each new fault is said once, not with every attempt."""
@@ -316,22 +160,3 @@ class Uplink:
 
 def _cure(error: OSError) -> str:
     return error.cure if isinstance(error, BrokerError) else ""
-
-
-def _span(outbox: Outbox, after: int) -> tuple[int, int]:
-    """The oldest and the newest seq behind `after`, by doubling and halving; without any, `after` + 1 and `after`."""
-    first = outbox.pending(after, 1)
-    if not first:
-        return after + 1, after
-    oldest = low = first[0].seq
-    step = 1
-    while found := outbox.pending(low + step - 1, 1):
-        low, step = found[0].seq, 2 * step
-    high = low + step - 1
-    while low < high:
-        middle = (low + high) // 2
-        if found := outbox.pending(middle, 1):
-            low = found[0].seq
-        else:
-            high = middle
-    return oldest, low

@@ -4,7 +4,7 @@
     ./run bench --json     one JSON object
 
 Ready means: connected to the sensor broker, and a message that waited there is journalled, through the pipeline and
-in the outbox; timed from the start of the process. All that is in the journal is sealed already, so it is replayed
+in the outbox; timed from the start of the process. `cpu`: what the process had used of it until then. All that is in the journal is sealed already, so it is replayed
 and its results are thrown away; 20 pumps of ten channels, watched by a model. Medians of the passes. The parts are
 timed apart, in this process: they need not add up. What remains is Python, the broker and the first batch.
 """
@@ -42,7 +42,7 @@ from models.contract.batch import Batch, decode_batch, encode_batch
 from tests.agents import eventually
 from tests.bench import gateway, paced
 from tests.bench.machine import machine
-from tests.servers import Mosquitto, free_port
+from tests.servers import Mosquitto
 
 PASSES = 3
 READINGS = 100_000
@@ -59,6 +59,7 @@ class Restart(NamedTuple):
     entries: int
     ready: float
     connected: float
+    cpu: float
     imports: float
     models: float
     recall: float
@@ -79,13 +80,13 @@ def measure(entry_readings: int) -> Restart:
                 shutil.rmtree(config.state_dir)
             shutil.copytree(folder / "prepared", config.state_dir)
             parts = timed_parts(config)
-        ready, connected = (statistics.median(column) for column in zip(*passes, strict=True))
-        return Restart(READINGS // entry_readings, *(round(s, 2) for s in (ready, connected, imports_s(), *parts)))
+        whole = (statistics.median(column) for column in zip(*passes, strict=True))
+        return Restart(READINGS // entry_readings, *(round(s, 2) for s in (*whole, imports_s(), *parts)))
 
 
 def prepare(folder: Path, sensor_port: int, entry_readings: int) -> EdgeConfig:
     """A session at the broker, made by a real agent that is killed; then a journal that is full and sealed."""
-    config = gateway.configure(folder, sensor_port, free_port())
+    config = gateway.configure(folder, sensor_port, sensor_port)
     with gateway.agent(folder) as agent:
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
         time.sleep(0.5)
@@ -124,8 +125,8 @@ def entries(config: EdgeConfig, entry_readings: int) -> Iterator[JournalEntry]:
             yield Tick(arrival_ns=now_ns, listened_ns=now_ns - begin_ns)
 
 
-def restart(folder: Path, config: EdgeConfig, sensor_port: int, number: int) -> tuple[float, float]:
-    """Seconds from the start of the process until it is ready, and until it is connected."""
+def restart(folder: Path, config: EdgeConfig, sensor_port: int, number: int) -> tuple[float, float, float]:
+    """Seconds from the start of the process until it is ready, until it is connected, and its CPU time."""
     sent_ns = [0]
     paced.publish(sensor_port, RATE, lambda _, time_ns: gateway.message(number, time_ns), sent_ns)
     agent = gateway.agent(folder)
@@ -138,7 +139,7 @@ def restart(folder: Path, config: EdgeConfig, sensor_port: int, number: int) -> 
                 connected_s = time.monotonic() - begun_s
             time.sleep(LOOK_S)
         ready_s = time.monotonic() - begun_s
-        return ready_s, connected_s or ready_s
+        return ready_s, connected_s or ready_s, agent.cpu_s
 
 
 def is_sealed(outbox: sqlite3.Connection, time_ns: int) -> bool:

@@ -1,7 +1,9 @@
 """The gateway of the benchmarks: twenty pumps of ten channels, watched by the zoo's model of a pump."""
 
+import os
 from pathlib import Path
 
+from edge_agent import logs
 from edge_agent.config import EdgeConfig, load
 from tests.agents import AGGREGATOR, EDGE, Process
 
@@ -47,19 +49,42 @@ channels = [{{ match = "*/*", range = [0, 10000], hampel_window = 7 }}]
 assets = [{{ match = "pump-*", period_s = 0.5, models = ["{_MODEL}"] }}, {{ match = "*" }}]
 sensor_broker = {{ port = {sensor_port} }}
 uplink = {{ port = {uplink_port} }}
+inference = {{ providers = ["cpu"] }}
 {extra}
 """
     )
-    return load(path)
+    config = load(path)
+    logs.set_up(config.log)  # of what is measured in this process: away from the standard output
+    return config
 
 
-def agent(folder: Path) -> Process:
+class Daemon(Process):
+    """A process that can be looked into, on Linux."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all its threads, since its start."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def resident_mb(self) -> float:
+        """Of its memory, in 10^6 bytes."""
+        return int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+    @property
+    def _pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+
+def agent(folder: Path) -> Daemon:
     """The agent of the folder's configuration, as a process."""
-    return Process(EDGE, ["run", str(folder / "edge.toml")], folder)
+    return Daemon(EDGE, ["run", str(folder / "edge.toml")], folder)
 
 
-def aggregator(folder: Path, uplink_port: int, store: str) -> Process:
+def aggregator(folder: Path, uplink_port: int, store: str) -> Daemon:
     """An aggregator; `store`: the table of its store, as TOML."""
     path = folder / "aggregator.toml"
     path.write_text(f"[broker]\nport = {uplink_port}\n[store]\n{store}\n")
-    return Process(AGGREGATOR, ["run", str(path)], folder)
+    return Daemon(AGGREGATOR, ["run", str(path)], folder)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.chaos import report
 from tests.chaos.rounds import Outcome, play
+from tests.servers import find_binary
 
 _err = Console(stderr=True, highlight=False)
 
@@ -32,8 +33,13 @@ def main(
     seeded random moments. At the end of each round the database is compared, row by row, with that of an undisturbed
     run of the same data. Needs mosquitto and influxd; filling the disk needs the right to mount a tmpfs (root).
 
-    Exit code 1: the databases differ. The same seed gives the same data and the same faults.
+    The same seed gives the same data and the same faults. Exit codes: 1, the databases differ, or a run could not be
+    made; 2, a server is not installed.
     """
+    missing = [name for name in ("mosquitto", "influxd", "setpriv") if find_binary(name) is None]
+    if missing:
+        _err.print(f"not installed: {', '.join(missing)}. As root: apt-get install mosquitto influxdb util-linux")
+        raise typer.Exit(2)
     for number in (signal.SIGINT, signal.SIGTERM):  # neither leaves a process or a mount behind
         signal.signal(number, signal.default_int_handler)
     outcomes: list[Outcome] = []
@@ -41,6 +47,9 @@ def main(
     try:
         while not outcomes or time.monotonic() < until_s:
             outcomes.append(_round(seed + len(outcomes), round_s, gap_s))
+    except RuntimeError as error:
+        _err.print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
     except KeyboardInterrupt:
         _err.print("stopped; the round under way does not count")
         if not outcomes:
@@ -53,7 +62,7 @@ def main(
         sys.stdout.write(report.to_json(totals) + "\n")
     elif report_to is None:
         sys.stdout.write(text)
-    raise typer.Exit(not totals.is_identical)
+    raise typer.Exit(int(not totals.is_identical))
 
 
 def _round(seed: int, round_s: float, gap_s: float) -> Outcome:

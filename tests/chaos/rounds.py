@@ -61,11 +61,17 @@ async def play(folder: Path, seed: int, for_s: float, gap_s: float, tell: Callab
             kinds = (*KILLS, *NETWORK, CLOCK, *([DISK] if world.disk.is_mounted else []))
             faults = plan(seed, for_s, gap_s, kinds)
             struck: list[Struck] = []
-            tell(f"{len(faults)} faults in {for_s:.0f} s")
+
+            def report(one: Struck) -> None:
+                struck.append(one)
+                kills = sum(s.is_hit and s.fault.is_kill for s in struck)
+                confirmed, published = len(world.publisher.confirmed_s), len(data.publications)
+                tell(f"{kills} kills, {len(struck) - kills} other faults, {confirmed:,} of {published:,} messages")
+
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(world.publisher.run(SPEED))
-                tasks.create_task(strike_all(world, faults, struck))
-            tell("healed; waiting for the last rows")
+                tasks.create_task(strike_all(world, faults, report))
+            tell("all has healed; waiting for the last rows")
             expected = await reference
             await _settled(world, len(expected))
             found = await asyncio.to_thread(rows.read, world.database.url, DATABASE)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tests.chaos import clock
@@ -22,13 +22,13 @@ class Struck(NamedTuple):
     is_hit: bool
 
 
-async def strike_all(world: World, faults: Sequence[Fault], struck: list[Struck]) -> None:
-    """Each at its time; returns when all have healed. `struck` grows in the order of healing."""
+async def strike_all(world: World, faults: Sequence[Fault], report: Callable[[Struck], None]) -> None:
+    """Each at its time; returns when all have healed. `report` hears of each once it has healed."""
 
     async def one(fault: Fault) -> None:
         begin_s = time.monotonic()
         is_hit = await _strike(world, fault)
-        struck.append(Struck(fault, begin_s, time.monotonic(), is_hit))
+        report(Struck(fault, begin_s, time.monotonic(), is_hit))
 
     start_s = time.monotonic()
     async with asyncio.TaskGroup() as tasks:

@@ -25,6 +25,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, mosquitto: Mosquitto, infl
 def test_whatever_dies_the_database_holds_the_same_rows(outcome: Outcome) -> None:
     assert outcome.is_identical, outcome.story
     assert outcome.expected.keys() == {"reading", "inference", "alarm"}
+    assert outcome.errors == {}  # an error in a log: data is lost, or a person is needed
 
 
 def test_that_was_under_twenty_kills_and_every_other_kind_of_fault(outcome: Outcome) -> None:

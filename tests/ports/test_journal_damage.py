@@ -173,7 +173,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1), garbage=st.binary(max_size=40))
 def test_of_a_torn_or_garbled_log_what_was_committed_before_the_damage_survives(
     killed: Path, tmp_path: Path, where: float, garbage: bytes

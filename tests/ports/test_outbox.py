@@ -347,4 +347,4 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 def test_any_sequence_of_calls_leaves_what_a_dictionary_would_hold() -> None:
-    run_state_machine_as_test(OutboxMachine, settings=settings(deadline=None, max_examples=25, stateful_step_count=20))
+    run_state_machine_as_test(OutboxMachine, settings=settings(deadline=None, max_examples=20, stateful_step_count=20))

@@ -296,7 +296,16 @@ async def test_a_foreign_or_unreadable_receipt_is_ignored(tmp_path: Path, mosqui
         await until(lambda: len(aggregator.seen) == 2)
         epoch = site.outbox.epoch
         await aggregator.reply(b"rubbish", f"{epoch}:1")
-        for correlation in (f"{epoch}:9", "other:1", f"{epoch}:", f"{epoch}:-1", f"{epoch}:²", "", "\0"):
+        for correlation in (
+            f"{epoch}:9",
+            "other:1",
+            f"{epoch}:",
+            f"{epoch}:-1",
+            f"{epoch}:²",
+            f"{epoch}:{'1' * 5000}",
+            "",
+            "\0",
+        ):
             await aggregator.reply(stored(epoch, 1), correlation)
         await aggregator.reply(stored(epoch, 2), f"{epoch}:2")
         await until(lambda: site.receipts == [2])

@@ -124,19 +124,19 @@ def test_a_broker_that_forgets_everything_is_joined_again_by_both_sides(tmp_path
     process = aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{file}"')
 
     async def act() -> None:
-        under_way = asyncio.create_task(send(sealed(tmp_path / "edge", 400), tmp_path, broker.port))
+        under_way = asyncio.create_task(send(sealed(tmp_path / "edge", 200), tmp_path, broker.port))
 
         def is_above(some: int) -> bool:
             return len(values(file)) > some
 
-        for some in (20, 200):
+        for some in (20, 100):
             await asyncio.to_thread(eventually, partial(is_above, some), "batches are stored")
             await asyncio.to_thread(broker.restart)
         await under_way
 
     with broker, process:
         asyncio.run(act())
-    assert values(file) == [float(i) for i in range(1, 401)]
+    assert values(file) == [float(i) for i in range(1, 201)]
 
 
 def test_an_aggregator_ends_in_order_though_its_broker_stands_still(tmp_path: Path) -> None:
