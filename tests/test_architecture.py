@@ -188,7 +188,7 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
 @pytest.mark.parametrize(
     ("folder", "plugins", "helpers"),
     [
-        ("edge_agent/core/decode", ["json"], ["times"]),
+        ("edge_agent/core/decode", ["json"], ["json_simple", "times"]),
         ("edge_agent/core/denoise", ["hampel"], []),
         (
             "aggregator/adapters",

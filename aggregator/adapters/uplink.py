@@ -116,7 +116,7 @@ class MqttUplink:
         key = (request.topic, request.payload if request.correlation is None else request.correlation)
         known = self._waiting.get(key)
         size = self._bytes + _size(request) - (_size(known) if known else 0)
-        if self._closed.is_set() or size > self._max_bytes:
+        if size > self._max_bytes:
             self._metrics.batches.labels("dropped").inc()
             log.warning("too much waits; batch left to its gateway to send again", topic=request.topic)
             return

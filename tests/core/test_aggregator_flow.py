@@ -1,6 +1,7 @@
 """What a batch is owed, with a store and an uplink made for the test."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -20,9 +21,9 @@ TOPIC = topic("north", "gw1", "batch")
 class OneTake:
     """An uplink with something waiting once, and then closed."""
 
-    def __init__(self, *batches: Batch | bytes) -> None:
+    def __init__(self, *batches: Batch | bytes, oldest: int | None = None) -> None:
         payloads = [one if isinstance(one, bytes) else encode_batch(one) for one in batches]
-        self._waiting = [Request(TOPIC, payload, b"%d" % i, None) for i, payload in enumerate(payloads)]
+        self._waiting = [Request(TOPIC, payload, b"%d" % i, None, oldest) for i, payload in enumerate(payloads)]
         self.receipts: list[Receipt] = []
 
     async def take(self) -> list[Request]:
@@ -77,6 +78,28 @@ def test_a_refused_row_stands_in_the_receipt_of_its_own_batch() -> None:
     uplink = OneTake(batch([1.0], seq=1), batch([77.0], seq=2), batch([3.0], seq=3))
     run(uplink, ScriptedStore(refuse=b"value=77.0"))
     assert [(receipt.seq, len(receipt.refused)) for receipt in uplink.receipts] == [(1, 0), (2, 1), (3, 0)]
+
+
+def test_a_receipt_names_a_hundred_refused_rows_and_counts_the_others() -> None:
+    uplink = OneTake(batch([math.nan] * 130, seq=1))
+    run(uplink, ScriptedStore())
+    (receipt,) = uplink.receipts
+    assert (receipt.stored, len(receipt.refused), receipt.unnamed) == (True, 100, 30)
+
+
+def test_a_batch_counts_for_the_map_of_gaps_only_when_it_is_valid_and_its_senders_own() -> None:
+    foreign = batch([1.0], seq=9)
+    foreign.gateway = "gw2"
+    uplink, metrics = OneTake(foreign, batch([1.0], seq=3), oldest=1), Metrics()
+    watch = Watch(metrics)
+
+    async def flow() -> None:
+        await Flow(uplink, ScriptedStore(), metrics, watch).run()
+
+    asyncio.run(flow())
+    watch.report()
+    (samples,) = [metric.samples for metric in metrics.missing_batches.collect()]
+    assert [(sample.labels["gateway"], sample.value) for sample in samples] == [("gw1", 2)]
 
 
 @pytest.mark.parametrize("failure", [RetryLater("away", 0.0), StoreMisconfigured("no rights")])
