@@ -100,6 +100,7 @@ class Mosquitto(Server):
             "allow_anonymous true",
             "max_inflight_messages 1000",
             "max_queued_messages 1000000",
+            "set_tcp_nodelay true",
             f"persistence {str(self.persistence).lower()}",
         ]
         if self.persistence:

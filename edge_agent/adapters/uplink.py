@@ -40,7 +40,7 @@ class Uplink:
         password: SecretStr | None,
         state: Callable[[bool], bytes],
         on_receipt: Callable[[Sealed, Receipt], None],
-        on_refused: Callable[[Sealed, list[Refusal]], None] = lambda _batch, _refused: None,
+        on_refused: Callable[[Sealed, list[Refusal]], None],
     ) -> None:
         """`state(online)` is the payload of the retained state topic.
 
