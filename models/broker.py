@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 TAKEN_OVER = 0x8E
 _TCP_S = 3.0  # a thread waits that long for TCP, and the end of the process for the thread
-_ANSWER_S = 10.0
+_ANSWER_S = 5.0
 _LEAVE_S = 1.0
 _RIGHTS = "check user name, password and certificate here, and the rights of this client in the broker"
 CURES = {

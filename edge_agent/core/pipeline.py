@@ -1,14 +1,14 @@
 """The pipeline: a pure function of the journal.
 
-    entry ─▶ features ─▶ clean ─▶ denoise ─▶ align ─▶ window ─▶ infer ─▶ decide ─▶ results
-             waveforms   range    Hampel     grid     frames     model    alarms
-             become      marks    marks and  marks late          (handed
-             readings    bad      replaces   readings            in)
+    entry ─▶ features ─▶ repeats ─▶ clean ─▶ denoise ─▶ align ─▶ window ─▶ infer ─▶ decide ─▶ results
+             waveforms   leaves     range    Hampel     grid     frames     model    alarms
+             become      out what   marks    marks and  marks late          (handed
+             readings    was there  bad      replaces   readings            in)
 
 Invariants
 1. The same entries give the same results, bit for bit, however the readings between two ticks were cut into
    entries, how many entries are taken at once, and whether or not a snapshot was restored between two of them.
-2. No reading disappears: each one is in the results with its quality.
+2. No reading disappears: each one is in the results with its quality, once.
 3. Configuration and models come from the journal (`Configured`), never from a file.
 """
 
@@ -30,6 +30,7 @@ from edge_agent.core.denoise.hampel import Hampel
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
 from edge_agent.core.features import FEATURES
 from edge_agent.core.readings import Readings
+from edge_agent.core.repeats import Repeats
 from edge_agent.core.results import Results
 from edge_agent.core.window import Windowing
 from models.bundle import Manifest
@@ -56,8 +57,9 @@ class Pipeline:
         self._catalogue = Catalogue()
         self._hampel: dict[int, Hampel] = {}  # by window
         self._align = Align()
+        self._repeats = Repeats()
         self._watches: dict[str, _Watch] = {}  # by digest
-        self.counts: Counter[str] = Counter()  # since the last start: late, spikes, bad_range, unscored
+        self.counts: Counter[str] = Counter()  # since the last start: repeated, late, spikes, bad_range, unscored
 
     @property
     def is_configured(self) -> bool:
@@ -86,6 +88,14 @@ class Pipeline:
         time_ns, value, quality = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("time_ns", "value", "quality")
         )
+        self._repeats.grow(len(catalogue.channels))
+        is_repeated, conflicts = self._repeats.step(ids, time_ns, value)
+        if is_repeated.any() or conflicts.any():
+            self.counts["repeated"] += int(is_repeated.sum())
+            quality = np.where(conflicts > 0, np.uint8(Quality.UNCERTAIN_CONFLICT), quality)
+            ids, time_ns, value, quality, conflicts = (
+                column[~is_repeated] for column in (ids, time_ns, value, quality, conflicts)
+            )
         self._align.grow(len(catalogue.channels), len(catalogue.assets))
         quality = clean.check_range(value, quality, catalogue.low[ids], catalogue.high[ids])
         denoised, quality = self._denoise(ids, clean.usable(value, quality), quality)
@@ -93,7 +103,7 @@ class Pipeline:
         quality = np.where(late & (quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), quality)
         self.counts["late"] += int(late.sum())
         self.counts["bad_range"] += int(np.sum(quality == Quality.BAD_RANGE))
-        results.add_readings(catalogue.channels, ids, time_ns, value, denoised, quality)
+        results.add_readings(catalogue.channels, ids, time_ns + conflicts, value, denoised, quality)
         self._score(frames, results)
 
     @property
@@ -154,6 +164,7 @@ class Pipeline:
             {
                 "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
                 "channels": self._catalogue.channels,
+                "repeats": vars(self._repeats),
                 "align": vars(self._align),
                 "hampel": [[width, hampel.history] for width, hampel in self._hampel.items()],
                 "watches": [watch.snapshot() for watch in self._watches.values()],
@@ -167,6 +178,7 @@ class Pipeline:
         arrival_ns, config, digests = state["configured"]
         self._catalogue.restore([(asset, channel) for asset, channel in state["channels"]])
         self._configure(Configured(arrival_ns=arrival_ns, config=config, digests=digests))
+        vars(self._repeats).update(state["repeats"])
         vars(self._align).update(state["align"])
         for width, history in state["hampel"]:
             self._hampel[width] = Hampel(width)

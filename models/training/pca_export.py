@@ -13,26 +13,31 @@ from models.training.pca import TINY, Floats, PcaModel, sliding
 def to_onnx(model: PcaModel) -> bytes:
     """`window` float32 [batch, window, channels] to anomaly_score, health [batch, 1] and contribution [batch, C].
 
-    C is the number of channels. Numbers follow `PcaModel.score`, in float32.
+    C is the number of channels. Numbers follow `PcaModel.score`, in float32. Each window is a column of its own,
+    [C, C] by [C, 1], never a row of a larger matrix: ONNX Runtime adds up the rows of a matrix in an order that
+    depends on how many there are, and a window's score must not depend on its neighbours in a batch.
     """
     channels = len(model.mean)
     graph = Graph()
     # The mean is taken away before anything is added up: float32 keeps the small changes of a large level.
     centred = graph.add("Sub", "window", graph.constant(model.mean))
-    z = graph.add("Div", graph.add("ReduceMean", centred, axes=[1], keepdims=0), graph.constant(model.scale))
+    mean = graph.add("MatMul", graph.constant(np.full((1, model.window), 1 / model.window)), centred)  # [batch, 1, C]
+    z = graph.add("Reshape", graph.add("Div", mean, graph.constant(model.scale)), graph.constant([0, -1, 1], np.int64))
     whiten = (model.components / np.sqrt(model.variances)) @ model.components.T
     off_plane = np.eye(channels) - model.components @ model.components.T
+    ones = graph.constant(np.ones((1, channels)))
     squares = []
     for matrix, limit in ((whiten, model.t2_limit), (off_plane, model.q_limit)):
-        part = graph.add("MatMul", z, graph.constant(matrix))
+        part = graph.add("MatMul", graph.constant(matrix.T), z)
         squares.append(graph.add("Div", graph.add("Mul", part, part), graph.constant(limit)))
-    one = graph.constant([1], np.int64)
-    t2, q = (graph.add("ReduceSum", square, one, keepdims=1) for square in squares)
-    score = graph.add("Max", t2, q, to="anomaly_score")
+    t2, q = (graph.add("MatMul", ones, square) for square in squares)
+    flat = graph.constant([0, -1], np.int64)
+    score = graph.add("Reshape", graph.add("Max", t2, q), flat, to="anomaly_score")
     worse = graph.add("Add", graph.add("Mul", score, score), graph.constant(1.0))
     graph.add("Div", graph.constant(100.0), worse, to="health")
     shares = graph.add("Add", graph.add("Add", *squares), graph.constant(TINY))
-    graph.add("Div", shares, graph.add("ReduceSum", shares, one, keepdims=1), to="contribution")
+    share = graph.add("Div", shares, graph.add("MatMul", ones, shares))
+    graph.add("Reshape", share, flat, to="contribution")
     single: tuple[int | str, ...] = ("batch", 1)
     outputs = {"anomaly_score": single, "health": single, "contribution": ("batch", channels)}
     return to_bytes(graph.model("pca", ("window", ("batch", model.window, channels)), outputs))

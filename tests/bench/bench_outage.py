@@ -33,23 +33,14 @@ from tests.bench.gateway import Daemon
 from tests.bench.machine import machine
 from tests.servers import Mosquitto
 
-DAY_S = 86_400
 ASSETS, CHANNELS = 3, 10
-DAY_ROWS = DAY_S * ASSETS * CHANNELS
 RATE = 200  # live messages a second
 TAIL_S = 5  # of live data before the uplink is back
 CATCH_UP_S = 180  # at most
 AFTER_S = 10
+LIVE_LIMIT_MS = 2000
 ASK_S, LOOK_S = 0.02, 0.5
-# With the least credit the link hands over a few messages at a time and each commit is sealed by itself: batches of
-# about a second of the day, as a day that lasts a day has them.
-EXTRA = """
-[outbox]
-max_bytes = 4_000_000_000
-batch_rows = 1
-[limits]
-unacked_bytes = 1024
-"""
+MESSAGE_BYTES = 200  # about
 
 
 class Outage(NamedTuple):
@@ -65,6 +56,7 @@ class Outage(NamedTuple):
     live_p50_ms: float
     live_p99_ms: float
     live_max_ms: float
+    live_beyond_2_s: int
     resident_at_start: float
     resident_fed: float
     resident_before: float
@@ -117,23 +109,36 @@ class Resident:
         return round(highest, 1)
 
 
-def day(begin_s: int) -> Iterator[tuple[str, bytes]]:
+def stretch(length_s: int, end_s: int) -> Iterator[tuple[str, bytes]]:
     """A message a second from each asset, with all its channels."""
-    for second in range(DAY_S):
+    for second in range(length_s):
         for asset in range(ASSETS):
             values = ",".join(f'"channel{i}":{20 + (second + 7 * i) % 97 / 10:.1f}' for i in range(CHANNELS))
             topic = f"factory/line0/day-{asset}"
-            yield topic, b'{"ts":%d,"values":{%s}}' % (begin_s + second, values.encode())
+            yield topic, b'{"ts":%d,"values":{%s}}' % (end_s - length_s + second, values.encode())
 
 
-def measure() -> Outage:
+def extra(batch_s: int) -> str:
+    """A small credit makes commits, and so batches, of about as many seconds as in an outage that lasts that long."""
+    return f"""
+[outbox]
+max_bytes = 4_000_000_000
+batch_rows = {batch_s * ASSETS * CHANNELS}
+[limits]
+unacked_bytes = {max(1024, batch_s * ASSETS * MESSAGE_BYTES)}
+"""
+
+
+def measure(hours: float, batch_s: int) -> Outage:
     """The whole run."""
-    say("making a day of messages")
-    messages = flood.packets(list(day(int(time.time()) - DAY_S - 600)))
+    say(f"making messages of {hours:g} h")
+    length_s = round(3600 * hours)
+    messages = flood.packets(list(stretch(length_s, int(time.time()) - 3600)))
+    fed_rows = length_s * ASSETS * CHANNELS
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as running:
         folder = Path(scratch)
         sensors, uplink = running.enter_context(Mosquitto(folder / "sensors")), Mosquitto(folder / "uplink")
-        gateway.configure(folder, sensors.port, uplink.port, EXTRA)
+        gateway.configure(folder, sensors.port, uplink.port, extra(batch_s))
         agent = running.enter_context(gateway.agent(folder))
         resident = Resident(agent)
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
@@ -141,13 +146,15 @@ def measure() -> Outage:
         at_start = resident.highest()
         outbox, store = folder / "state" / "outbox.db", folder / "store.db"
 
-        say(f"feeding {DAY_ROWS:,} readings")
+        begun_s = time.monotonic()
+        say(f"feeding {fed_rows:,} readings")
         feeder = multiprocessing.get_context("fork").Process(target=flood.publish, args=(sensors.port, messages))
         feeder.start()
         while feeder.is_alive() or not is_used(folder):
             resident.look()
             time.sleep(0.1)
         fed = resident.highest()
+        say(f"fed in {time.monotonic() - begun_s:.1f} s")
 
         say("live data begin")
         sent_ns = RawArray("q", RATE * (TAIL_S + CATCH_UP_S + AFTER_S))
@@ -193,20 +200,21 @@ def measure() -> Outage:
         publisher.terminate()
         publisher.join()
         sent = int(np.count_nonzero(np.frombuffer(sent_ns, np.int64)))
-        rows = stored(store, DAY_ROWS + sent)
+        rows = stored(store, fed_rows + sent)
         live_ms = follower.latencies_s(first, last) * 1e3
         p50, p99, slowest = np.percentile(live_ms, (50, 99, 100)).round(1).tolist()
         return Outage(
             rows,
-            DAY_ROWS + sent - rows,
+            fed_rows + sent - rows,
             newest,
             watcher.out_of_order(newest),
             round(connected_s - begun_s, 1),
             round(caught_up_s, 1),
-            round(DAY_ROWS / caught_up_s),
+            round(fed_rows / caught_up_s),
             p50,
             p99,
             slowest,
+            int((live_ms > LIVE_LIMIT_MS).sum()),
             at_start,
             fed,
             before,
@@ -250,12 +258,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
-    measured = measure()
-    if as_json:
-        sys.stdout.write(json.dumps({"bench": "outage", "machine": machine()} | measured._asdict()) + "\n")
+    parser.add_argument("--hours", type=float, default=24.0, help="of the outage (24)")
+    parser.add_argument("--batch-s", type=int, default=10, help="of the outage in a batch (10)")
+    arguments = parser.parse_args()
+    measured = measure(arguments.hours, arguments.batch_s)
+    if arguments.json:
+        report = {"bench": "outage", "machine": machine(), "hours": arguments.hours}
+        sys.stdout.write(json.dumps(report | measured._asdict()) + "\n")
         return
-    sys.stdout.write(f"a day offline, {DAY_ROWS:,} readings, then {RATE} live messages/s; {machine()}\n")
+    sys.stdout.write(f"{arguments.hours:g} h offline, then {RATE} live messages/s; {machine()}\n")
     for name, value in measured._asdict().items():
         sys.stdout.write(f"{name:<22} {value:>14,}\n")
 

@@ -97,7 +97,7 @@ def _measured(value: float, random: Random) -> float:
 
 
 def _disturbed(sent: Sequence[Publication], random: Random) -> Iterator[Publication]:
-    """Some messages come later than they should, some come twice."""
+    """Some messages come later than they should, some come twice: to the letter, or in other words."""
     for at_s, message in sent:
         chance = random.random()
         if chance < _TOO_LATE:
@@ -106,4 +106,6 @@ def _disturbed(sent: Sequence[Publication], random: Random) -> Iterator[Publicat
             delay_s = random.uniform(0.1, 0.4) if chance < _TOO_LATE + _LATE else 0.0
         yield Publication(at_s + delay_s, message)
         if random.random() < _TWICE:
-            yield Publication(at_s + delay_s + random.uniform(0.0, 3.0), message)
+            restated = message._replace(payload=message.payload.replace(b"{", b"{ ", 1))
+            again = restated if random.random() < _RESTATED else message
+            yield Publication(at_s + delay_s + random.uniform(0.0, 3.0), again)

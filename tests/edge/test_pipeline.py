@@ -176,6 +176,7 @@ def test_neither_cutting_the_entries_nor_taking_many_at_once_nor_snapshots_chang
 @given(journals())
 @settings(deadline=None, max_examples=40)
 def test_every_reading_and_every_feature_appears_exactly_once_with_its_value_unchanged(arrivals: list[Arrival]) -> None:
+    arrivals = without_restatements(arrivals)
     expected: Counter[tuple[object, ...]] = Counter()
     for arrival_ns, items in arrivals:
         for item in items:
@@ -190,6 +191,31 @@ def test_every_reading_and_every_feature_appears_exactly_once_with_its_value_unc
         is_feature = "." in str(row[0])
         found[row[:2] if is_feature else row[:3]] += count
     assert found == expected
+
+
+def without_restatements(arrivals: list[Arrival]) -> list[Arrival]:
+    """Each channel states each time once."""
+    seen: set[tuple[object, ...]] = set()
+    kept = []
+    for arrival_ns, items in arrivals:
+        fresh = []
+        for item in items:
+            key = (item.channel, arrival_ns if item.time_ns is None else item.time_ns)
+            if key not in seen:
+                seen.add(key)
+                fresh.append(item)
+        kept.append(Arrival(arrival_ns, fresh))
+    return kept
+
+
+def test_a_reading_stated_again_writes_no_second_row_and_another_value_for_its_time_gets_a_row_of_its_own() -> None:
+    items = [Value(("a1", c), T0 + i * SECOND, float(i)) for i in range(20) for c in ("t", "p")]
+    other = Value(("a1", "t"), T0 + 18 * SECOND, 17.0)
+    plain: list[Item] = [*items]
+    found, undisturbed = run([data(T0, [*plain, other, plain[36], plain[30]])]), run([data(T0, plain)])
+    assert found.scores == undisturbed.scores
+    (row,) = (found.readings - undisturbed.readings).elements()
+    assert row == (("a1", "t"), T0 + 18 * SECOND + 1, (17.0).hex(), (17.0).hex(), Quality.UNCERTAIN_CONFLICT)
 
 
 def steady(count: int, value: float = 1.0) -> list[Item]:

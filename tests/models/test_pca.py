@@ -57,6 +57,19 @@ def test_the_graph_agrees_with_the_reference_on_calm_and_on_wild_frames(window: 
         assert theirs.shape == (batch, ours.size // batch)
 
 
+@pytest.mark.parametrize(("channels", "window"), [(6, 1), (6, 10), (3, 5), (16, 8)])
+def test_a_window_has_the_same_score_bit_for_bit_alone_and_anywhere_in_a_batch(channels: int, window: int) -> None:
+    rng = np.random.default_rng(channels)
+    frames = rng.normal(size=(300, channels)) @ rng.normal(size=(channels, channels))
+    content = to_onnx(fit_pca(frames, window=window))
+    windows = sliding(frames, window)[:70]
+    alone = [np.concatenate(column) for column in zip(*(_run(content, one[None]) for one in windows), strict=True)]
+    for start, count in ((0, 70), (1, 64), (2, 33), (3, 17), (5, 6), (6, 2)):
+        together = _run(content, windows[start : start + count])
+        for single, column in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(column, single[start : start + count])
+
+
 def test_at_unit_scale_the_graph_agrees_to_a_part_in_a_hundred_thousand() -> None:
     frames = np.random.default_rng(5).normal(size=(400, 6)) @ np.random.default_rng(6).normal(size=(6, 6))
     model = fit_pca(frames, window=5)

@@ -48,6 +48,18 @@ def test_units_never_seen_are_predicted_far_better_than_by_the_mean(regimes: int
     assert model.held_out_rmse == pytest.approx(float(np.concatenate(errors).std()), rel=0.4)
 
 
+def test_a_window_has_the_same_prediction_bit_for_bit_alone_and_in_a_batch() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model = _model()
+    windows = windows_of(_fleet(10, 1)[0][:, model.kept], model.window).astype(np.float32)[:40]
+    session = runtime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    alone = [np.concatenate(c) for c in zip(*(session.run(None, {"window": w[None]}) for w in windows), strict=True)]
+    for start, count in ((0, 40), (1, 33), (2, 17), (3, 6), (4, 2)):
+        together = session.run(None, {"window": windows[start : start + count]})
+        for single, column in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(column, single[start : start + count])
+
+
 @pytest.mark.parametrize("regimes", [1, 3])
 def test_the_graph_agrees_with_scikit_learn_where_no_feature_lies_on_a_split(regimes: int) -> None:
     runtime = pytest.importorskip("onnxruntime")
