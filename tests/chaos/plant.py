@@ -25,6 +25,7 @@ _METERS = ("meter-1", "meter-2")
 _METER_SECONDS = 0.25  # between two readings of a meter's channel
 _SPIKE, _OUT_OF_RANGE = 0.02, 0.01  # chances, per reading of a meter
 _LATE, _TOO_LATE, _TWICE = 0.03, 0.01, 0.01  # chances, per message
+_RESTATED = 0.5  # of what comes twice: the same readings in other bytes
 
 
 class Publication(NamedTuple):
