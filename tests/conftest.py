@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 # `tests.servers` is importable from wherever pytest is started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -20,6 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(name in getattr(item, "fixturenames", ()) for name in _SERVERS):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logs() -> Iterator[None]:
+    """A command run inside a test points the logs at that test's stderr, which is closed afterwards."""
+    yield
+    structlog.reset_defaults()
 
 
 def _require(binary: str, package: str) -> None:

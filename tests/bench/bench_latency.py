@@ -14,18 +14,18 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tests.agents import eventually
-from tests.bench import gateway, paced
+from tests.bench import gateway
 from tests.bench.follower import Follower, Times, influx1_times, sqlite_times
 from tests.bench.machine import machine
+from tests.bench.paced import Paced
 from tests.servers import Influx1, Mosquitto
 
 RATE = 2000  # messages a second
@@ -76,8 +76,7 @@ STORES = {"sqlite": sqlite, "influx1": influx1}
 
 def measure(name: str) -> Latency:
     """One run, the warm-up not counted."""
-    sent_ns: Sequence[int] = RawArray("q", RATE * (WARM_UP_S + MEASURED_S))
-    first = RATE * WARM_UP_S
+    count, first = RATE * (WARM_UP_S + MEASURED_S), RATE * WARM_UP_S
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with (
@@ -91,16 +90,17 @@ def measure(name: str) -> Latency:
                 eventually(lambda: sink.says("broker connected"), "aggregator up")
                 eventually(lambda: agent.says("connected to the uplink broker"), "uplink up")
                 eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
-                publisher = paced.start(sensors.port, RATE, gateway.message, sent_ns)
-                follower = Follower(store.times, sent_ns, 0, store.step)
+                publisher = Paced(sensors.port, RATE, gateway.message, count)
+                publisher.start()
+                follower = Follower(store.times, publisher.sent_ns, 0, store.step)
                 follow(follower, time.monotonic() + WARM_UP_S + MEASURED_S + GIVE_UP_S)
-                publisher.join()
+                publisher.stop()
     latencies_ms = follower.latencies_s(first) * 1e3
     p50, p99 = np.percentile(latencies_ms, (50, 99))
-    followed = len(range(first, len(sent_ns), store.step))
+    followed = len(range(first, count, store.step))
     return Latency(
         name,
-        round(MEASURED_S * RATE / ((sent_ns[-1] - sent_ns[first]) / 1e9)),
+        round(MEASURED_S * RATE / ((publisher.sent_ns[count - 1] - publisher.sent_ns[first]) / 1e9)),
         round(float(p50), 1),
         round(float(p99), 1),
         round(float(latencies_ms.max()), 1),

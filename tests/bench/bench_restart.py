@@ -4,9 +4,9 @@
     ./run bench --json     one JSON object
 
 Ready means: connected to the sensor broker, and a message that waited there is journalled, through the pipeline and
-in the outbox; timed from the start of the process. `cpu`: what the process had used of it until then. All that is in the journal is sealed already, so it is replayed
-and its results are thrown away; 20 pumps of ten channels, watched by a model. Medians of the passes. The parts are
-timed apart, in this process: they need not add up. What remains is Python, the broker and the first batch.
+in the outbox; timed from the start of the process. `cpu`: what the process had used of it until then. All that is in
+the journal is sealed already, so it is replayed and its results are thrown away; 20 pumps of ten channels, watched by
+a model. Medians of the passes. The parts are timed apart: they need not add up.
 """
 
 import argparse
