@@ -10,7 +10,7 @@ Invariants
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import structlog
@@ -18,7 +18,7 @@ import structlog
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Data, JournalEntry, Tick
 from edge_agent.core.intake import Entry, Intake, Message
-from edge_agent.core.recent import LIMIT, Recent, pack_keys, unpack_keys
+from edge_agent.core.recent import LIMIT, Recent, count_keys, pack_keys, unpack_keys
 from edge_agent.core.watchdog import Watchdog
 from edge_agent.metrics import Metrics
 from edge_agent.ports import Clock, Journal, NoRoomError, SensorLink
@@ -28,6 +28,8 @@ _TICK_S = 0.25  # how often silence is looked for
 _FULL_WAIT_S = 0.2
 _SECOND_NS = 1_000_000_000
 _ENTRIES_RECALLED = 100_000  # at a start, at most
+_ENTRIES_AT_ONCE = 1000
+_SLICE_BYTES = 64 * 1024  # of payloads in one entry: a flood must not make batches of tens of thousands of rows
 
 
 class Ingest:
@@ -64,22 +66,28 @@ class Ingest:
             while not stopping.is_set():
                 messages = self._link.take(_TICK_S)
                 self._watch(bool(messages))
-                entry = self._intake.take(messages, is_clock_behind=self._clock.is_behind)
-                if self._commit(entry, stopping):
+                entries = [self._take(some) for some in _slices(messages)]
+                if self._commit(entries, stopping):
                     self._link.acknowledge(messages)
-                    self._recent.add(entry.keys, entry.packet_ids)
-                    self._count(messages, entry)
+                    self._count(messages, entries)
         finally:
             self._link.stop()
 
-    def _commit(self, entry: Entry, stopping: threading.Event) -> bool:
+    def _take(self, messages: Sequence[Message]) -> Entry:
+        entry = self._intake.take(messages, is_clock_behind=self._clock.is_behind)
+        # Before the commit, for the next slice may say the same; an agent that never commits it never comes back here.
+        self._recent.add(entry.keys, entry.packet_ids)
+        return entry
+
+    def _commit(self, taken: Sequence[Entry], stopping: threading.Event) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the broker keeps the messages)."""
-        entries = self._entries(entry)
-        if not entries and not entry.deadletters:
+        entries = self._entries(taken)
+        deadletters = [letter for entry in taken for letter in entry.deadletters]
+        if not entries and not deadletters:
             return True
         while True:
             try:
-                self._journal.append(entries, entry.deadletters)
+                self._journal.append(entries, deadletters)
             except NoRoomError as error:
                 self._metrics.waits.labels("journal").inc()
                 _log.warning("the journal has no room: the broker has to wait", error=str(error))
@@ -90,14 +98,16 @@ class Ingest:
                 self._journalled.set()
                 return True
 
-    def _entries(self, entry: Entry) -> list[JournalEntry]:
+    def _entries(self, taken: Sequence[Entry]) -> list[JournalEntry]:
         """The data, and a tick when one is due: until every asset's open frames must have closed."""
-        entries: list[JournalEntry] = []
         now_ns, now_s = self._clock.now_ns(), time.monotonic()
         listened_ns = self._listened_before_ns + self._link.listened_ns
-        if len(entry.readings.index) or entry.waveforms:
-            keys = pack_keys(entry.keys, entry.packet_ids)
-            entries.append(Data.of(now_ns, entry.readings, entry.waveforms, keys))
+        entries: list[JournalEntry] = [
+            Data.of(now_ns, entry.readings, entry.waveforms, pack_keys(entry.keys, entry.packet_ids))
+            for entry in taken
+            if len(entry.readings.index) or entry.waveforms
+        ]
+        if entries:
             self._heard_ns = listened_ns
         is_watched = listened_ns - self._heard_ns <= self._longest_idle_ns + _SECOND_NS
         if now_s - self._ticked_s >= _TICK_S and is_watched:
@@ -113,25 +123,38 @@ class Ingest:
             _log.warning("no message for longer than usual; connecting anew", longer_than_s=limit_s)
             self._link.reconnect()
 
-    def _count(self, messages: Sequence[Message], entry: Entry) -> None:
+    def _count(self, messages: Sequence[Message], entries: Sequence[Entry]) -> None:
         if not messages:
             return
         self._metrics.messages.inc(len(messages))
-        self._metrics.repeated.inc(entry.repeated)
-        self._metrics.readings.inc(len(entry.readings.index) + len(entry.waveforms))
+        self._metrics.repeated.inc(sum(entry.repeated for entry in entries))
+        self._metrics.readings.inc(sum(len(entry.readings.index) + len(entry.waveforms) for entry in entries))
         self._metrics.commits.inc()
-        for letter in entry.deadletters:
+        letters = [letter for entry in entries for letter in entry.deadletters]
+        for letter in letters:
             self._metrics.deadletters.labels(letter.reason).inc()
-        if entry.deadletters:
+        if letters:
             # One line a commit: a sender gone wild must not fill the disk with logs as well.
-            last = entry.deadletters[-1]
+            last = letters[-1]
             _log.warning(
                 "messages were set aside; `tocsin edge deadletters` lists them",
-                count=len(entry.deadletters),
+                count=len(letters),
                 last_topic=last.topic[:200],
                 last_reason=last.reason,
                 last_text=last.text[:200],
             )
+
+
+def _slices(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Cut so that each is small, and at least one message."""
+    start = size = 0
+    for end, message in enumerate(messages):
+        size += len(message.payload)
+        if size > _SLICE_BYTES and end > start:
+            yield messages[start:end]
+            start, size = end, len(message.payload)
+    if len(messages) > start:
+        yield messages[start:]
 
 
 def _longest_idle_ns(config: EdgeConfig) -> int:
@@ -141,15 +164,16 @@ def _longest_idle_ns(config: EdgeConfig) -> int:
 def _recall(journal: Journal) -> tuple[Recent, int]:
     """From the journal's end: the messages that may come again, and where the listening clock stood."""
     recent, listened_ns, count = Recent(), 0, 0
-    found: list[tuple[list[int], list[int]]] = []
+    found: list[bytes] = []
     for _, entry in islice(journal.newest(), _ENTRIES_RECALLED):
         if isinstance(entry, Tick):
             listened_ns = max(listened_ns, entry.listened_ns)
         elif isinstance(entry, Data):
-            found.append(unpack_keys(entry.keys))
-            count += len(found[-1][0])
+            found.append(entry.keys)
+            count += count_keys(entry.keys)
         if count >= LIMIT and listened_ns:
             break
-    for keys, packet_ids in reversed(found):
-        recent.add(keys, packet_ids)
+    found.reverse()
+    for start in range(0, len(found), _ENTRIES_AT_ONCE):
+        recent.add(*unpack_keys(found[start : start + _ENTRIES_AT_ONCE]))
     return recent, listened_ns

@@ -35,7 +35,7 @@ _TRIM_S = 1.0
 _SNAPSHOT_S = 30.0
 _SNAPSHOT_READINGS = 100_000  # a restart replays no more than about this
 _SNAPSHOT_SHARE = 20  # a snapshot is not begun before this many times the last one's duration has passed
-_UNSENT_AGE_S = 1.0  # while batches cannot go out, they are made larger: a day offline must not be millions of them
+_UNSENT_AGE_S = 10.0  # while batches cannot go out, they are made larger: a day offline must not be millions of them
 _STEP_ENTRIES = 512
 _DRAIN_S = 1.0  # of the 5 s that SIGTERM allows
 

@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 TAKEN_OVER = 0x8E
+NO_SUBSCRIBERS = 0x10  # a PUBACK's reason: the broker has the message, and nobody to hand it to
 _TCP_S = 3.0  # a thread waits that long for TCP, and the end of the process for the thread
 _ANSWER_S = 5.0
 _LEAVE_S = 1.0
@@ -83,6 +84,7 @@ class Client(aiomqtt.Client):
         self._client.connect_timeout = _TCP_S
         self.pending_calls_threshold = 100_000  # many are sent together on purpose
         self.on_refused: Callable[[BrokerError], None] = lambda _: None
+        self.on_answer: Callable[[bool], None] = lambda _: None  # to each message: whether anybody was there to hear it
 
     async def listen(self, topic_filter: str) -> None:
         """Subscribe at QoS 1. Raises BrokerError when the broker refuses it."""
@@ -104,6 +106,7 @@ class Client(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties,
     ) -> None:
+        self.on_answer(reason_code.value != NO_SUBSCRIBERS)
         if reason_code.is_failure:
             self.on_refused(_refusal(reason_code, f"the broker refuses a message: {reason_code}"))
         super()._on_publish(client, userdata, mid, reason_code, properties)

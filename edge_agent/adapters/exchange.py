@@ -84,6 +84,7 @@ class Exchange:
         oldest, newest = await asyncio.to_thread(_span, self._outbox, 0)
         self._lanes.connect(oldest, newest, time.monotonic())
         self._heard_s = time.monotonic()
+        client.on_answer = self._answered
         self.is_open = True
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -103,7 +104,8 @@ class Exchange:
             now_s = time.monotonic()
             self._check_silence(now_s)
             if late := self._lanes.due(now_s):
-                _log.warning("no receipt in time; sending again", batches=len(late), oldest=late[0])
+                if self._lanes.is_heard:
+                    _log.warning("no receipt in time; sending again", batches=len(late), oldest=late[0])
                 for seq in late:
                     tasks.create_task(self._publish(client, self._under_way[seq]))
             while await self._send_next(Lane.LIVE, client, tasks) or await self._send_next(Lane.BACKLOG, client, tasks):
@@ -138,6 +140,14 @@ class Exchange:
         properties.UserProperty = (topics.OLDEST, str(self._lanes.floor))
         await client.publish(self._topic["batch"], batch.payload, qos=1, properties=properties, timeout=_PUBACK_S)
         self._lanes.confirmed(batch.seq, time.monotonic())
+        self._hint.set()
+
+    def _answered(self, is_heard: bool) -> None:
+        """The broker's word on what was published last."""
+        if is_heard != self._lanes.is_heard:
+            text = "an aggregator listens again" if is_heard else "no aggregator listens; batches wait here"
+            _log.info(text) if is_heard else _log.warning(text)
+        self._lanes.answered(time.monotonic(), is_heard=is_heard)
         self._hint.set()
 
     async def _receive(self, client: Client) -> None:
@@ -203,7 +213,7 @@ class Exchange:
         return aside + stored
 
     def _check_silence(self, now_s: float) -> None:
-        if not self._lanes.under_way:
+        if not self._lanes.under_way or not self._lanes.is_heard:
             self._heard_s = now_s
         elif now_s - self._heard_s > self._patience_s:
             silence_s, self._patience_s = self._patience_s, min(_MAX_SILENCE_S, 2 * self._patience_s)

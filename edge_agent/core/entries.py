@@ -50,6 +50,19 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
         )
 
 
+def join_readings(entries: Sequence[Data]) -> Readings:
+    """The readings of entries without waveforms, one after the other: joined as bytes, for entries may be tiny."""
+    sizes = [len(entry.quality) for entry in entries]
+    base = np.cumsum([0, *(len(entry.channels) for entry in entries[:-1])])
+    return Readings(
+        [key for entry in entries for key in entry.channels],
+        np.frombuffer(b"".join([entry.index for entry in entries]), "<i4") + np.repeat(base, sizes).astype(np.int32),
+        np.frombuffer(b"".join([entry.time_ns for entry in entries]), "<i8"),
+        np.frombuffer(b"".join([entry.value for entry in entries]), "<f8"),
+        np.frombuffer(b"".join([entry.quality for entry in entries]), "u1"),
+    )
+
+
 class Tick(msgspec.Struct, tag="tick", kw_only=True):
     """The time that has passed. `listened_ns`: on the clock of `SensorLink.listened_ns`, which knows no outages."""
 

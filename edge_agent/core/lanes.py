@@ -10,13 +10,16 @@ Invariants
    can starve the other. Each lane has half of the bytes, or one batch, however large.
 3. Live never waits behind backlog: of the backlog little is on the wire at a time, and it is rate-limited.
 4. A live lane that lags becomes backlog as it stands, so that the newest data go at once again.
+5. While the broker says that nobody listens, nothing new is begun and the oldest batch is the probe; once somebody
+   does, all that went unheard goes again at once.
 """
 
 import math
 from dataclasses import dataclass
 from enum import Enum
 
-LATE_S = 1.0
+LATE_S = 10.0
+_UNHEARD_S = 1.0  # between two probes while nobody listens
 _WIRE_BYTES = 128 * 1024  # of the backlog, not yet taken by the broker: what a live batch may have to wait for
 _BURST_S = 1.0
 _MAX_RESEND_S = 60.0
@@ -45,6 +48,7 @@ class _Flight:
     size: int
     wait_s: float
     due_s: float = math.inf  # it is still on the wire
+    is_unheard: bool = False
 
 
 class Lanes:
@@ -57,10 +61,12 @@ class Lanes:
         self._boundary = 0  # the last seq of the backlog
         self._drained_s = self._filled_s = 0.0  # when live had nothing more; when the allowance was reckoned
         self._allowance = 0.0  # bytes the backlog may send now; below 0 = debt
+        self.is_heard = True  # whether anybody was there to hear the last batch
 
     def connect(self, oldest: int, newest: int, now_s: float) -> None:
         """A connection stands; `oldest` to `newest` wait in the outbox (newest 0 = none)."""
         self._flights.clear()
+        self.is_heard = True
         self._boundary, self._sent = newest, {Lane.LIVE: newest, Lane.BACKLOG: oldest - 1}
         self._allowance, self._filled_s = self._limits.backlog_bytes_per_s * _BURST_S, now_s
         self._drained_s = now_s
@@ -78,6 +84,8 @@ class Lanes:
     def has_room(self, lane: Lane) -> bool:
         """Whether the window takes another batch of this lane. May be asked by any thread."""
         limits, flights = self._limits, list(self._flights.values())
+        if flights and not self.is_heard:
+            return False
         own = [flight for flight in flights if flight.lane is lane]
         if lane is Lane.LIVE:
             slots = limits.batches - max(1, len(flights) - len(own))
@@ -119,14 +127,29 @@ class Lanes:
         if lane is Lane.LIVE:
             self._drained_s = now_s
 
+    def answered(self, now_s: float, *, is_heard: bool) -> None:
+        """The broker has confirmed a batch, and says whether it had anybody to hand it to. Before `confirmed`."""
+        if is_heard and not self.is_heard:
+            for flight in self._flights.values():
+                if flight.is_unheard and flight.due_s < math.inf:  # else it is the one that was heard just now
+                    flight.due_s, flight.is_unheard = now_s, False
+        self.is_heard = is_heard
+
     def confirmed(self, seq: int, now_s: float) -> None:
         """The broker has taken the batch: from now on its receipt is waited for."""
         if flight := self._flights.get(seq):
-            flight.due_s = now_s + flight.wait_s
+            flight.is_unheard = not self.is_heard
+            flight.due_s = now_s + (flight.wait_s if self.is_heard else _UNHEARD_S)
 
     def due(self, now_s: float) -> list[int]:
         """Batches whose receipt is overdue: to be sent again now, in this order. The next wait is twice as long."""
         late = sorted(seq for seq, flight in self._flights.items() if flight.due_s <= now_s)
+        if not self.is_heard:
+            for seq in late[1:]:
+                self._flights[seq].due_s = now_s + _UNHEARD_S
+            for seq in late[:1]:
+                self._flights[seq].due_s = math.inf
+            return late[:1]
         for seq in late:
             flight = self._flights[seq]
             flight.wait_s, flight.due_s = min(_MAX_RESEND_S, 2 * flight.wait_s), math.inf

@@ -27,9 +27,9 @@ from edge_agent.core.align import Align, Frames
 from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.decide import Decide, Scores
 from edge_agent.core.denoise.hampel import Hampel
-from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, join_readings
 from edge_agent.core.features import FEATURES
-from edge_agent.core.readings import Readings
+from edge_agent.core.readings import Readings, join
 from edge_agent.core.repeats import Repeats
 from edge_agent.core.results import Results
 from edge_agent.core.window import Windowing
@@ -83,19 +83,20 @@ class Pipeline:
             msg = "the journal begins without a configuration"
             raise ValueError(msg)
         catalogue = self._catalogue
-        parts = [with_features(entry) for entry in entries]
-        ids = np.concatenate([catalogue.number(part.channels, self._config)[part.index] for part in parts])
-        time_ns, value, quality = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("time_ns", "value", "quality")
-        )
+        if any(entry.waveforms for entry in entries):
+            readings = join([with_features(entry) for entry in entries])
+        else:
+            readings = join_readings(entries)
+        ids = catalogue.number(readings.channels, self._config)[readings.index]
+        time_ns, value, quality = readings.time_ns, readings.value, readings.quality
         self._repeats.grow(len(catalogue.channels))
         is_repeated, conflicts = self._repeats.step(ids, time_ns, value)
         if is_repeated.any() or conflicts.any():
             self.counts["repeated"] += int(is_repeated.sum())
             quality = np.where(conflicts > 0, np.uint8(Quality.UNCERTAIN_CONFLICT), quality)
-            ids, time_ns, value, quality, conflicts = (
-                column[~is_repeated] for column in (ids, time_ns, value, quality, conflicts)
-            )
+            fresh = ~is_repeated
+            ids, conflicts = ids[fresh], conflicts[fresh]
+            time_ns, value, quality = time_ns[fresh], value[fresh], quality[fresh]
         self._align.grow(len(catalogue.channels), len(catalogue.assets))
         quality = clean.check_range(value, quality, catalogue.low[ids], catalogue.high[ids])
         denoised, quality = self._denoise(ids, clean.usable(value, quality), quality)

@@ -54,6 +54,14 @@ class Readings:
     quality: NDArray[np.uint8]  # [n]
 
 
+def join(parts: Sequence[Readings]) -> Readings:
+    """One after the other."""
+    base = np.cumsum([0, *(len(part.channels) for part in parts[:-1])]).astype(np.int32)
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("time_ns", "value", "quality"))
+    index = np.concatenate([part.index for part in parts]) + np.repeat(base, [len(part.index) for part in parts])
+    return Readings([key for part in parts for key in part.channels], index, *columns)
+
+
 class ReadingsBuilder:
     """Collects decoded messages into one entry's columns, in the order of their positions. Pure; used once a commit."""
 

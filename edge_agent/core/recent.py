@@ -67,7 +67,14 @@ def pack_keys(keys: Sequence[int], packet_ids: Sequence[int]) -> bytes:
     return np.array(keys, "<u8").tobytes() + np.array(packet_ids, "<u2").tobytes()
 
 
-def unpack_keys(content: bytes) -> tuple[list[int], list[int]]:
-    """The reverse."""
-    count = len(content) // 10
-    return np.frombuffer(content, "<u8", count).tolist(), np.frombuffer(content, "<u2", count, 8 * count).tolist()
+def unpack_keys(contents: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    """The reverse, of several, one after the other."""
+    cuts = [count_keys(content) * 8 for content in contents]
+    keys = b"".join([content[:cut] for content, cut in zip(contents, cuts, strict=True)])
+    packet_ids = b"".join([content[cut:] for content, cut in zip(contents, cuts, strict=True)])
+    return np.frombuffer(keys, "<u8").tolist(), np.frombuffer(packet_ids, "<u2").tolist()
+
+
+def count_keys(content: bytes) -> int:
+    """How many are packed there."""
+    return len(content) // 10

@@ -1,13 +1,13 @@
 """Notices that no messages come although they should: the last resort against a connection that only seems alive.
 
 A plant has its own rhythm, so the longest gap between messages is learnt: a maximum that halves every four hours.
-Silence is longer than ten seconds and than three such gaps. Nothing is judged before the rhythm is known, and a
+Silence is longer than half a minute and than three such gaps. Nothing is judged before the rhythm is known, and a
 silence is reported once: the message that ends it makes the next report possible, and is itself a gap to learn from.
 
 Pure: time is an argument. The right clock is `SensorLink.listened_ns`: an outage is no silence of the sensors.
 """
 
-SHORTEST_S = 10.0
+SHORTEST_S = 30.0
 FACTOR = 3.0
 WARM_UP_S, WARM_UP_STEPS = 120.0, 100
 _HALF_LIFE_S = 4 * 3600.0

@@ -6,7 +6,8 @@
 While nothing listens on the uplink's port, a day of readings, one a second from 30 channels, is published as fast as
 the agent takes it. Then live data begin, 200 messages/s, and a little later uplink broker and aggregator (SQLite)
 start. From then on: how long live readings take to be readable in the store, in what order the backlog comes, and the
-agent's memory all along. At the end every reading must be in the store, once.
+agent's memory all along. At the end every reading must be in the store, once. In a day that lasts a day the agent
+seals each second what it has; batches of ten seconds keep the run short (`--batch-s 1`: ten times as many).
 """
 
 import argparse
@@ -207,7 +208,7 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = measure(arguments.hours, arguments.batch_s)
     if arguments.json:
-        report = {"bench": "outage", "machine": machine(), "hours": arguments.hours}
+        report = {"bench": "outage", "machine": machine(), "hours": arguments.hours, "batch_s": arguments.batch_s}
         sys.stdout.write(json.dumps(report | measured._asdict()) + "\n")
         return
     sys.stdout.write(f"{arguments.hours:g} h offline, then {RATE} live messages/s; {machine()}\n")

@@ -180,6 +180,27 @@ def test_live_batches_that_piled_up_become_backlog_and_the_newest_goes_first() -
     assert gateway.flights(Lane.LIVE) == [3, 11]
 
 
+def test_while_nobody_listens_the_oldest_is_the_probe_and_then_all_go_again_at_once() -> None:
+    lanes = Lanes(Limits(8, 10_000, 10_000, RESEND_S))
+    lanes.connect(1, 0, 0.0)
+    for seq in (1, 2, 3):
+        assert lanes.admit(Lane.LIVE, seq, 1)
+        lanes.answered(0.0, is_heard=False)
+        lanes.confirmed(seq, 0.0)
+    assert not lanes.has_room(Lane.LIVE)
+    for second in (1.0, 2.0, 3.0):
+        assert lanes.due(second) == [1]
+        lanes.answered(second, is_heard=False)
+        lanes.confirmed(1, second)
+    assert lanes.due(4.0) == [1]
+    lanes.answered(4.0, is_heard=True)
+    lanes.confirmed(1, 4.0)
+    assert lanes.has_room(Lane.LIVE)
+    assert lanes.due(4.0) == [2, 3]
+    assert lanes.due(4.0 + RESEND_S - 0.1) == []
+    assert lanes.due(4.0 + RESEND_S) == [1]
+
+
 def test_the_backlog_keeps_to_its_rate() -> None:
     gateway = Gateway(Limits(100, 10**9, 100.0, RESEND_S))
     for _ in range(100):

@@ -11,7 +11,7 @@ from edge_agent.config import EdgeConfig
 from edge_agent.core.decode.json import decode_json
 from edge_agent.core.decode.json_simple import decode_simple
 from edge_agent.core.intake import Entry, Intake, Message
-from edge_agent.core.recent import Recent, message_keys, pack_keys, topic_seed, unpack_keys
+from edge_agent.core.recent import Recent, count_keys, message_keys, pack_keys, topic_seed, unpack_keys
 
 SECOND = 1_000_000_000
 NOW = 1_760_000_000 * SECOND
@@ -113,7 +113,9 @@ def test_the_memory_holds_at_least_the_last_limit_and_at_most_twice_as_many(keys
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 65_535))))
 def test_keys_survive_the_journal(pairs: list[tuple[int, int]]) -> None:
     keys, packet_ids = [key for key, _ in pairs], [packet_id for _, packet_id in pairs]
-    assert unpack_keys(pack_keys(keys, packet_ids)) == (keys, packet_ids)
+    packed = pack_keys(keys, packet_ids)
+    assert count_keys(packed) == len(pairs)
+    assert unpack_keys([packed, packed]) == (2 * keys, 2 * packet_ids)
 
 
 def test_keys_tell_topics_and_payloads_apart() -> None:

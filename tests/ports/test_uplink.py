@@ -233,9 +233,26 @@ async def test_a_receipt_that_is_lost_comes_again(tmp_path: Path, mosquitto: Mos
 @in_loop
 async def test_silence_makes_it_connect_anew(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with structlog.testing.capture_logs() as logs:
-        async with running(tmp_path, mosquitto.port, before=1, receipt_timeout_s=0.1):
+        async with (
+            answering(mosquitto.port, lambda _epoch, _seq: None),  # it hears, and says nothing
+            running(tmp_path, mosquitto.port, before=1, receipt_timeout_s=0.1),
+        ):
             await until(lambda: sum(line["event"].startswith("connected") for line in logs) > 1)
     assert any("no receipt for" in line.get("error", "") for line in logs)
+
+
+@in_loop
+async def test_batches_that_nobody_heard_go_again_as_soon_as_somebody_listens(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running(tmp_path, mosquitto.port, before=40, receipt_timeout_s=3600) as site:
+            await until(lambda: any("no aggregator listens" in line["event"] for line in logs))
+            assert not site.uplink.has_room
+            site.seal(5)
+            async with answering(mosquitto.port) as aggregator:
+                await site.settled()
+            assert sorted(aggregator.seqs) == list(range(1, 46))
 
 
 @in_loop
