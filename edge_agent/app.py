@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 
 import structlog
@@ -53,7 +54,8 @@ from models.contract.batch import Receipt, Refusal
 from models.contract.config_errors import ConfigError
 
 _log = structlog.get_logger()
-_RECEIPTS_S = 2.0  # of the 5 s that SIGTERM allows
+_DRAIN_S = 3.5  # of the 5 s that SIGTERM allows
+_RECEIPTS_S = 2.0  # of these
 
 
 class Agent:
@@ -94,7 +96,7 @@ class Agent:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        self._processing.recover(self._config, self._adopt(self._config))
+        self._ingest.resume(self._processing.recover(self._config, self._adopt(self._config)))
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if self._config.metrics.port:
             start_http_server(self._config.metrics.port, self._config.metrics.host, self.metrics.registry)
@@ -113,19 +115,20 @@ class Agent:
             stopping = asyncio.create_task(stop.wait(), name="stop")
             try:
                 await asyncio.wait({stopping, ingest, pipeline, uplink}, return_when=asyncio.FIRST_COMPLETED)
+                deadline_s = time.monotonic() + _DRAIN_S
                 self._stopping.set()
                 await asyncio.wait({ingest})
                 self._ingested.set()
                 self._journalled.set()
                 await asyncio.wait({pipeline})
-                await self._drain()
+                await self._drain(deadline_s)
             except asyncio.CancelledError:
                 # One part failed: the threads of the others must end too, or the process would hang.
                 self._failed.set()
                 raise
             finally:
-                self._stopping.set()
-                self._journalled.set()
+                for event in (self._stopping, self._ingested, self._journalled):
+                    event.set()
                 stopping.cancel()
             self._uplink.stop()
             uplink.cancel()
@@ -158,11 +161,11 @@ class Agent:
         """SIGHUP."""
         try:
             config = load(self._path)
-            fixed = [name for name in NEEDS_RESTART if getattr(config, name) != getattr(self._config, name)]
+            fixed = [name for name in NEEDS_RESTART if attrgetter(name)(config) != attrgetter(name)(self._config)]
             if fixed:
                 raise ConfigError(f"{self._path}: {', '.join(fixed)}: a change needs a restart")  # noqa: TRY301 - handled with the others
             self._adopt(config)
-        except (ConfigError, BundleError, StartError, NoRoomError) as error:
+        except (ConfigError, BundleError, StartError, NoRoomError, OSError) as error:
             self.metrics.reloads.labels("refused").inc()
             _log.error("the new configuration is refused; the old one stays", error=str(error))
             return
@@ -171,9 +174,9 @@ class Agent:
         self.metrics.reloads.labels("taken").inc()
         _log.info("configuration reloaded")
 
-    async def _drain(self) -> None:
+    async def _drain(self, deadline_s: float) -> None:
         """Wait for the receipts of what is sealed, as long as SIGTERM allows."""
-        deadline_s = time.monotonic() + _RECEIPTS_S
+        deadline_s = min(deadline_s, time.monotonic() + _RECEIPTS_S)
         while self._uplink.is_connected and self._outbox.backlog() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.02)
         if waiting := self._outbox.backlog():

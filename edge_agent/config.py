@@ -20,8 +20,22 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Level = Literal["debug", "info", "warning", "error"]
 
-# Changing these under a running agent would move its data or its identity.
-NEEDS_RESTART = ("site", "gateway", "state_dir", "sensor_broker", "uplink", "journal", "metrics", "inference")
+# Changing these under a running agent would move its data or its identity, or is not worth the trouble.
+NEEDS_RESTART = (
+    "site",
+    "gateway",
+    "state_dir",
+    "sensor_broker",
+    "uplink",
+    "journal",
+    "outbox.max_bytes",
+    "outbox.when_full",
+    "limits.deadletters",
+    "limits.unacked_bytes",
+    "inference",
+    "metrics",
+    "log",
+)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

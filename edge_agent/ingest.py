@@ -5,7 +5,9 @@ allows 20 messages in flight does not stall and a flood does not sync a message 
 
 Invariants
 1. A message is acknowledged only when it is in the journal, is a dead letter there, or was there before.
-2. The listening clock in the journal ascends, over restarts too; it stands still while the broker is away.
+2. The listening clock in the journal ascends, over restarts too; it stands still while the broker is away, and
+   while we do not listen because there is no room.
+3. A tick stands before the data that came with it: what it finds silent was silent before them.
 """
 
 import threading
@@ -51,7 +53,12 @@ class Ingest:
         self._ticked_s = 0.0
         self._watchdog = Watchdog()
         self._intake = Intake(config, self._recent)
+        self._held: list[str] = []
         self._longest_idle_ns = _longest_idle_ns(config)
+
+    def resume(self, config: EdgeConfig | None) -> None:
+        """Before `run`: the configuration of the life before, whose subscriptions the broker may still hold."""
+        self._held = Intake(config).filters if config else []
 
     def configure(self, config: EdgeConfig) -> None:
         """Take over a configuration, from any thread."""
@@ -61,7 +68,7 @@ class Ingest:
 
     def run(self, stopping: threading.Event) -> None:
         """Until `stopping` is set."""
-        self._link.start(self._intake.filters)
+        self._link.start(self._intake.filters, self._held)
         try:
             while not stopping.is_set():
                 messages = self._link.take(_TICK_S)
@@ -85,6 +92,7 @@ class Ingest:
         deadletters = [letter for entry in taken for letter in entry.deadletters]
         if not entries and not deadletters:
             return True
+        heard_ns = self._link.listened_ns
         while True:
             try:
                 self._journal.append(entries, deadletters)
@@ -95,25 +103,26 @@ class Ingest:
                 if stopping.wait(_FULL_WAIT_S):
                     return False
             else:
+                self._listened_before_ns -= self._link.listened_ns - heard_ns
                 self._journalled.set()
                 return True
 
     def _entries(self, taken: Sequence[Entry]) -> list[JournalEntry]:
-        """The data, and a tick when one is due: until every asset's open frames must have closed."""
+        """A tick when one is due, until every asset's open frames must have closed; then the data."""
         now_ns, now_s = self._clock.now_ns(), time.monotonic()
         listened_ns = self._listened_before_ns + self._link.listened_ns
-        entries: list[JournalEntry] = [
+        data: list[JournalEntry] = [
             Data.of(now_ns, entry.readings, entry.waveforms, pack_keys(entry.keys, entry.packet_ids))
             for entry in taken
             if len(entry.readings.index) or entry.waveforms
         ]
-        if entries:
+        is_watched = bool(data) or listened_ns - self._heard_ns <= self._longest_idle_ns + _SECOND_NS
+        if data:
             self._heard_ns = listened_ns
-        is_watched = listened_ns - self._heard_ns <= self._longest_idle_ns + _SECOND_NS
-        if now_s - self._ticked_s >= _TICK_S and is_watched:
-            self._ticked_s = now_s
-            entries.append(Tick(arrival_ns=now_ns, listened_ns=listened_ns))
-        return entries
+        if now_s - self._ticked_s < _TICK_S or not is_watched:
+            return data
+        self._ticked_s = now_s
+        return [Tick(arrival_ns=now_ns, listened_ns=listened_ns), *data]
 
     def _watch(self, got_messages: bool) -> None:
         """A silence of the sensors, or a connection that only seems alive: a new one tells."""

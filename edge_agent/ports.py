@@ -46,8 +46,8 @@ class Clock(Protocol):
 class SensorLink(Protocol):
     """Messages from the sensor broker. Every message taken is acknowledged by the caller, or comes again."""
 
-    def start(self, filters: Sequence[str]) -> None:
-        """Connect in the background, for ever; returns at once."""
+    def start(self, filters: Sequence[str], held: Sequence[str] = ()) -> None:
+        """Connect in the background, for ever; returns at once. `held`: filters that the session may still have."""
         ...
 
     def subscribe(self, filters: Sequence[str]) -> None:

@@ -61,10 +61,11 @@ class Processing:
         self._snapshots = _Snapshots(outbox)
         self._readings = 0  # since the last snapshot
 
-    def recover(self, config: EdgeConfig, configured: Configured) -> None:
+    def recover(self, config: EdgeConfig, configured: Configured) -> EdgeConfig | None:
         """Snapshot, then the journal behind it; what is sealed already is not sealed again.
 
         `configured`: what the journal was told last; used when it begins behind its first configuration.
+        Returns the configuration of the life before, None when there was none.
         """
         self._site, self._gateway = config.site, config.gateway
         self.configure(config)
@@ -72,6 +73,7 @@ class Processing:
         through = self._outbox.through
         if saved is not None:
             self._restore(*saved)
+        before = self._pipeline.config
         if not self._pipeline.is_configured:
             self._pipeline.run([configured], Results())
         while self.cursor < through:
@@ -79,8 +81,10 @@ class Processing:
             if not known:
                 break
             self._pipeline.run([stored.entry for stored in known], Results())
+            before = self._pipeline.config
             self.cursor = known[-1].seq
         self._pipeline.counts.clear()
+        return before
 
     def configure(self, config: EdgeConfig) -> None:
         """Take over how batches are cut; all else reaches the pipeline through the journal."""
@@ -189,9 +193,13 @@ class _Snapshots:
         self._begun_s, self._took_s = time.monotonic(), 0.0
 
     def is_due(self, readings: int, now_s: float) -> bool:
-        """`readings`: how many were used since the last one."""
+        """`readings`: how many were used since the last one. Raises what a snapshot failed of."""
         age_s = now_s - self._begun_s
-        if (self._under_way is not None and not self._under_way.done()) or age_s < _SNAPSHOT_SHARE * self._took_s:
+        if self._under_way is not None:
+            if not self._under_way.done():
+                return False
+            self._under_way.result()
+        if age_s < _SNAPSHOT_SHARE * self._took_s:
             return False
         return age_s > _SNAPSHOT_S or readings >= _SNAPSHOT_READINGS
 

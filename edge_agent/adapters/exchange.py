@@ -9,8 +9,7 @@ Rules
 3. Refused rows are handed on before their batch is let go. A batch refused whole is set aside, for it would be
    refused for ever; so is one with more refused rows than its receipt could name.
 4. Each batch says which is the oldest that still waits for a receipt: what is older, aggregators need not miss.
-5. An outbox that gets a new epoch, for its file was damaged, is begun anew: numbers of the old one mean nothing.
-6. Silence is broken by connecting anew, less and less often: a broker may have forgotten our subscription.
+5. Silence is broken by connecting anew, less and less often: a broker may have forgotten our subscription.
 """
 
 import asyncio
@@ -80,7 +79,6 @@ class Exchange:
         """Until cancelled, or until the connection is lost: raises aiomqtt.MqttError, or GivenUpError."""
         self._under_way.clear()
         self._receipts.clear()
-        self._epoch = self._outbox.epoch
         oldest, newest = await asyncio.to_thread(_span, self._outbox, 0)
         self._lanes.connect(oldest, newest, time.monotonic())
         self._heard_s = time.monotonic()
@@ -97,6 +95,7 @@ class Exchange:
             raise fault from fault.__cause__
         finally:
             self.is_open = False
+            client.on_answer = lambda _: None  # a farewell needs nobody to hear it
 
     async def _send(self, client: Client, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -125,8 +124,6 @@ class Exchange:
         if not found:
             self._lanes.drained(lane, time.monotonic())
             return False
-        if self._outbox.epoch != self._epoch:
-            raise GivenUpError("the outbox was mended and has a new epoch: beginning anew")
         batch = found[0]
         if self._lanes.admit(lane, batch.seq, len(batch.payload)):
             self._under_way[batch.seq] = batch
@@ -183,8 +180,6 @@ class Exchange:
 
     def _record(self, receipts: list[tuple[Sealed, Receipt]]) -> list[int]:
         """In a worker thread. The batches that are settled; without room the others stay as if no receipt had come."""
-        if self._outbox.epoch != self._epoch:  # the same numbers stand for other batches now
-            return []
         aside, stored = [], []
         try:
             for batch, receipt in receipts:

@@ -4,7 +4,7 @@ The provider in use is read from a session that was made, not from the list of w
 with: that list names CUDA on a machine without any. One thread a session: parallelism is over models.
 """
 
-import shutil
+import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -97,12 +97,8 @@ class ModelShelf:
     def adopt(self, path: Path) -> str:
         """Check a bundle, keep a copy, load it. Returns its digest. Raises BundleError, StartError."""
         digest = read_bundle(path).manifest.digest
-        kept = self._kept(digest)
-        if not kept.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(".partial")
-            shutil.copyfile(path, partial)
-            partial.replace(kept)
+        if not _is_sound(self._kept(digest), digest):
+            self._keep(path, self._kept(digest))
         model = self.find(digest)
         if self._settings.require and model.provider != self._settings.require:
             msg = (
@@ -125,8 +121,28 @@ class ModelShelf:
         """The loaded ones."""
         return list(self._loaded.values())
 
+    def _keep(self, path: Path, kept: Path) -> None:
+        """In one step, and for good: after a power cut it is whole or not there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        with partial.open("wb") as copy:
+            copy.write(path.read_bytes())
+            copy.flush()
+            os.fsync(copy.fileno())
+        partial.replace(kept)
+        folder = os.open(self._folder, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
     def _kept(self, digest: str) -> Path:
         return self._folder / f"{digest}.bundle"
+
+
+def _is_sound(kept: Path, digest: str) -> bool:
+    try:
+        return read_bundle(kept).manifest.digest == digest
+    except BundleError:
+        return False
 
 
 def _check_wheels() -> None:

@@ -107,9 +107,9 @@ class LeanLink:
         """For how long the broker could have told us, in ns."""
         return self._listening.total_ns
 
-    def start(self, filters: Sequence[str]) -> None:
+    def start(self, filters: Sequence[str], held: Sequence[str] = ()) -> None:
         """The next `take` connects."""
-        self._filters = list(filters)
+        self._filters, self._held = list(filters), list(held)
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Replace the topic filters; the next `take` tells the broker."""

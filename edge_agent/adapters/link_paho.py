@@ -77,6 +77,7 @@ class PahoLink:
         self._phase, self._is_subscribed = _Phase.AWAY, False
         self._had_session = self._is_resumed = self._is_given_up = self._stopping = False
         self._filters: list[str] = []
+        self._gone: set[str] = set()  # what the session may hold and is no longer wanted
         self._subscribing: dict[int, list[str]] = {}
         self._may_watch_drops = True
         self._listened_ns = self._since_ns = 0
@@ -117,9 +118,9 @@ class PahoLink:
         with self._lock:
             return self._listened_ns + (time.monotonic_ns() - self._since_ns if self._phase is _Phase.CONNECTED else 0)
 
-    def start(self, filters: Sequence[str]) -> None:
+    def start(self, filters: Sequence[str], held: Sequence[str] = ()) -> None:
         """Connect in the background, for ever."""
-        self._filters = list(filters)
+        self._filters, self._gone = list(filters), set(held).difference(filters)
         options: dict[str, Any] = {}
         if self._is_v5:
             properties = Properties(PacketTypes.CONNECT)
@@ -132,12 +133,10 @@ class PahoLink:
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Replace the topic filters."""
-        gone = [name for name in self._filters if name not in filters]
+        self._gone = self._gone.union(self._filters).difference(filters)
         self._filters = list(filters)
         if self._phase is _Phase.CONNECTED:
-            if gone:
-                self._client.unsubscribe(gone)
-            self._ask(self._filters, 1)
+            self._subscribe()
 
     def reconnect(self) -> None:
         """Break the connection; the network thread makes a new one."""
@@ -186,6 +185,12 @@ class PahoLink:
         stopping = threading.Thread(target=self._client.loop_stop, name="link-stop", daemon=True)
         stopping.start()
         stopping.join(_STOP_S)
+
+    def _subscribe(self) -> None:
+        """On each connection: a broker that lost the session has lost the subscriptions with it."""
+        if self._gone:
+            self._client.unsubscribe(list(self._gone))
+        self._ask(self._filters, 1)
 
     def _ask(self, filters: list[str], qos: int) -> None:
         options = SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if qos else 0)
@@ -239,8 +244,7 @@ class PahoLink:
             terms=_terms(properties),
         )
         self._had_session, self._is_given_up = True, False
-        # Always: a broker that lost its session has lost the subscriptions with it.
-        self._ask(self._filters, 1)
+        self._subscribe()
         if self._may_watch_drops:
             self._ask([DROPPED_TOPIC], 0)
 

@@ -121,17 +121,21 @@ class Intake:
         if self._recent.knows_none(keys):
             return range(len(messages))
         fresh: list[int] = []
-        here: set[int] = set()
+        here: dict[int, int] = {}  # packet ids of these messages -> keys
+        said = set[int]()
         for i, (message, key) in enumerate(zip(messages, keys, strict=True)):
-            is_known = key in here or key in self._recent
-            here.add(key)
-            if not (is_known and self._is_repetition(message, routes[i], key)):
+            is_known = key in said or key in self._recent
+            was_delivered = here.get(message.packet_id) == key or self._recent.was_delivered(key, message.packet_id)
+            if not is_known or not self._is_repetition(message, routes[i], was_delivered=was_delivered):
                 fresh.append(i)
+            said.add(key)
+            if message.packet_id:
+                here[message.packet_id] = key
         return fresh
 
-    def _is_repetition(self, message: Message, route: _Route | None, key: int) -> bool:
-        """Of a message that says what an earlier one said."""
-        if message.is_again and self._recent.was_delivered(key, message.packet_id):
+    def _is_repetition(self, message: Message, route: _Route | None, *, was_delivered: bool) -> bool:
+        """Of a message that says what an earlier one said; `was_delivered`: under this packet id."""
+        if message.is_again and was_delivered:
             return True
         try:
             return self._decode(message, route, is_clock_behind=True).is_timed

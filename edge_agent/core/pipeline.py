@@ -62,6 +62,11 @@ class Pipeline:
         self.counts: Counter[str] = Counter()  # since the last start: repeated, late, spikes, bad_range, unscored
 
     @property
+    def config(self) -> EdgeConfig | None:
+        """The last configuration that was taken over."""
+        return self._config
+
+    @property
     def is_configured(self) -> bool:
         """Whether a `Configured` entry has been seen."""
         return self._config is not None

@@ -20,11 +20,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.adapters.inference import ModelShelf
 from edge_agent.adapters.journal_sqlite import SqliteJournal
@@ -39,6 +41,7 @@ from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
 from edge_agent.processing import Processing
 from models.contract.batch import Batch, decode_batch, encode_batch
+from models.contract.topics import subscription
 from tests.agents import eventually
 from tests.bench import gateway, paced
 from tests.bench.machine import machine
@@ -133,13 +136,31 @@ def restart(folder: Path, config: EdgeConfig, sensor_port: int, number: int) -> 
     agent.log.unlink(missing_ok=True)
     connected_s = 0.0
     begun_s = time.monotonic()
-    with agent, closing(sqlite3.connect(f"file:{config.state_dir}/outbox.db?mode=ro", uri=True)) as outbox:
+    with (
+        listening(sensor_port),
+        agent,
+        closing(sqlite3.connect(f"file:{config.state_dir}/outbox.db?mode=ro", uri=True)) as outbox,
+    ):
         while not is_sealed(outbox, sent_ns[0]):
             if not connected_s and agent.says("connected to the sensor broker"):
                 connected_s = time.monotonic() - begun_s
             time.sleep(LOOK_S)
         ready_s = time.monotonic() - begun_s
         return ready_s, connected_s or ready_s, agent.cpu_s
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Somebody who hears batches and never answers: without anybody the agent waits for more before it seals."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    client.subscribe(subscription("batch"), qos=1)
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 def is_sealed(outbox: sqlite3.Connection, time_ns: int) -> bool:

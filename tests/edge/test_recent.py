@@ -98,6 +98,11 @@ def test_equal_messages_without_a_time_that_were_under_way_together_are_each_kno
     assert (entry.repeated, entry.packet_ids) == (10, [30])
 
 
+def test_a_message_without_a_time_that_comes_again_within_one_group_is_taken_once() -> None:
+    entry = Gateway().take(UNTIMED, UNTIMED._replace(packet_id=8), UNTIMED._replace(is_again=True))
+    assert (entry.repeated, entry.packet_ids) == (1, [7, 8])
+
+
 @given(st.lists(st.integers(0, 40), max_size=120), st.integers(1, 20))
 def test_the_memory_holds_at_least_the_last_limit_and_at_most_twice_as_many(keys: list[int], limit: int) -> None:
     recent = Recent(limit)

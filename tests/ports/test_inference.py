@@ -9,7 +9,7 @@ from models.bundle import Bundle, Channel, Manifest, Threshold, read_bundle
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-from edge_agent.adapters.inference import OnnxModel
+from edge_agent.adapters.inference import ModelShelf, OnnxModel
 from edge_agent.config import Inference
 from models.training.graph import Graph, to_bytes
 
@@ -53,3 +53,14 @@ def test_a_window_has_the_same_score_alone_and_in_any_batch(bundle: Bundle, caps
         part = model.score(frames[start : start + count])
         for name, column in part.fields.items():
             np.testing.assert_array_equal(column, whole.fields[name][start : start + count])
+
+
+def test_a_kept_copy_that_a_power_cut_left_empty_is_made_anew(tmp_path: Path) -> None:
+    digest = ModelShelf(tmp_path, CPU).adopt(ZOO[0])
+    kept = tmp_path / f"{digest}.bundle"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:100])
+    shelf = ModelShelf(tmp_path, CPU)
+    assert shelf.adopt(ZOO[0]) == digest
+    assert kept.read_bytes() == whole
+    assert shelf.find(digest).manifest == read_bundle(ZOO[0]).manifest

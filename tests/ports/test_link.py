@@ -240,6 +240,22 @@ def test_a_refused_connection_is_an_error_with_its_cure(kind: str, make_broker: 
 
 
 @EACH_PLAIN
+def test_subscriptions_of_the_life_before_end_with_its_topics(kind: str, make_broker: Make) -> None:
+    broker = make_broker()
+    with started(make_link(kind, broker.settings(kind)), filters=["old/+"]):
+        pass
+    link = make_link(kind, broker.settings(kind))
+    link.start(["new/+"], ["old/+"])
+    try:
+        take_until(link, lambda _: link.is_connected)
+        publish(broker.port, [b"unwanted"], topic="old/a")
+        publish(broker.port, [b"wanted"], topic="new/a")
+        assert payloads(take_count(link, 1) + take_rest(link)) == [b"wanted"]
+    finally:
+        link.stop()
+
+
+@EACH_PLAIN
 def test_filters_are_replaced_at_run_time(kind: str, make_broker: Make) -> None:
     broker = make_broker()
     with started(make_link(kind, broker.settings(kind)), filters=["a/+", "b/+"]) as link:
