@@ -184,14 +184,20 @@ class Agent:
 
     async def _gauges(self) -> None:
         while True:
-            self.metrics.backlog.set(await asyncio.to_thread(self._outbox.backlog))
-            self.metrics.lag.set(await asyncio.to_thread(self._journal.last) - self._processing.cursor)
-            for kind, rows in (await asyncio.to_thread(self._outbox.lost)).items():
-                self.metrics.lost.labels(kind).set(rows)
+            try:
+                await asyncio.to_thread(self._gauge_files)
+            except NoRoomError as error:  # a disk in trouble: those who need the files say so themselves
+                _log.debug("the files cannot be looked at now", error=str(error))
             self.metrics.clock_behind.set(self._clock.is_behind)
             self.metrics.connected.labels("sensor").set(self._link.is_connected)
             self.metrics.connected.labels("uplink").set(self._uplink.is_connected)
             await asyncio.sleep(1)
+
+    def _gauge_files(self) -> None:
+        self.metrics.backlog.set(self._outbox.backlog())
+        self.metrics.lag.set(self._journal.last() - self._processing.cursor)
+        for kind, rows in self._outbox.lost().items():
+            self.metrics.lost.labels(kind).set(rows)
 
     def _on_receipt(self, batch: Sealed, _receipt: Receipt) -> None:
         self.metrics.latency.observe(max(0, self._clock.now_ns() - batch.arrival_ns) / 1e9)

@@ -25,6 +25,7 @@ from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.core.entries import JournalEntry
 from edge_agent.core.errors import StartError
 from edge_agent.core.export import FIXED, Span, lines, records, waveforms
+from edge_agent.ports import NoRoomError
 from models.contract.config_errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="What the agent keeps on disk: look into it, check it, mend it.")
@@ -191,7 +192,7 @@ def _faults() -> Iterator[None]:
         yield
     except ConfigError as error:
         _fail(str(error), 2)
-    except (examine.ExamineError, StartError, sqlite3.Error, OSError) as error:
+    except (examine.ExamineError, StartError, sqlite3.Error, OSError, NoRoomError) as error:
         _fail(str(error), 3)
 
 

@@ -89,7 +89,10 @@ class SensorLink(Protocol):
 
 
 class Journal(Protocol):
-    """Entries in order, durable when `append` returns. Unused ones are never dropped: full means NoRoomError."""
+    """Entries in order, durable when `append` returns. Unused ones are never dropped: full means NoRoomError.
+
+    So does, from any call, a disk or another program that is in the way: the same call later may succeed.
+    """
 
     def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
@@ -114,8 +117,16 @@ class Journal(Protocol):
         """
         ...
 
-    def trim(self, used_through: int, now_ns: int) -> None:
-        """Let go of entries that are used and beyond the bounds of size and age."""
+    @property
+    def is_short_of_room(self) -> bool:
+        """An entry was refused since the last `trim`, or that could not make room: more has to be used first."""
+        ...
+
+    def trim(self, used_through: int, now_ns: int) -> bool:
+        """Let go of entries that are used and beyond the bounds of size and age, for some 50 ms.
+
+        Returns whether there may be more of them: call again soon.
+        """
         ...
 
     def close(self) -> None:
@@ -124,11 +135,14 @@ class Journal(Protocol):
 
 
 class Outbox(Protocol):
-    """Sealed batches and the last snapshot, durable when a call returns."""
+    """Sealed batches and the last snapshot, durable when a call returns.
+
+    Any call raises NoRoomError when the disk or another program is in the way: later it may succeed.
+    """
 
     @property
     def epoch(self) -> str:
-        """The name of this outbox's life."""
+        """The name of this outbox's life; it never changes while the process lives."""
         ...
 
     @property
@@ -144,7 +158,7 @@ class Outbox(Protocol):
         ...
 
     def pending(self, after: int, limit: int) -> list[Sealed]:
-        """Batches without a receipt behind `after`, oldest first."""
+        """Batches without a receipt behind `after`, oldest first, none only at the end. Damaged ones are left out."""
         ...
 
     def discard(self, seqs: Sequence[int]) -> None:

@@ -105,7 +105,12 @@ class Processing:
             is_stopping = ingested.is_set()
             now_s = time.monotonic()
             drain_until_s = drain_until_s or (now_s + _DRAIN_S if is_stopping else 0.0)
-            used = self._next()
+            try:
+                used = self._next()
+            except NoRoomError as error:
+                _log.warning("the journal cannot be read now; trying again", error=str(error))
+                used = []
+                failed.wait(_FULL_WAIT_S)
             if used and not results.rows:
                 since_ns, since_s = used[0].entry.arrival_ns, now_s
             self._use(used, results)
@@ -119,10 +124,11 @@ class Processing:
                 results = Results()
                 sealed()
             if now_s - trim_s > _TRIM_S:
-                trim_s = now_s
                 # What a restart needs stays: everything behind the snapshot.
-                self._journal.trim(min(self._outbox.through, self._snapshots.through), self._clock.now_ns())
-            if not results.rows and (is_last_round or self._snapshots.is_due(self._readings, now_s)):
+                has_more = self._journal.trim(min(self._outbox.through, self._snapshots.through), self._clock.now_ns())
+                trim_s = now_s if not has_more else 0.0
+            is_due = self._snapshots.is_due(self._readings, now_s, must=self._journal.is_short_of_room)
+            if not results.rows and (is_last_round or is_due):
                 self._readings = 0
                 self._snapshots.save(self.cursor, self._pipeline.snapshot(), now_s)
             if is_last_round:
@@ -192,8 +198,11 @@ class _Snapshots:
         self.through = 0  # the position of the last one on disk
         self._begun_s, self._took_s = time.monotonic(), 0.0
 
-    def is_due(self, readings: int, now_s: float) -> bool:
-        """`readings`: how many were used since the last one. Raises what a snapshot failed of."""
+    def is_due(self, readings: int, now_s: float, *, must: bool) -> bool:
+        """`readings`: how many were used since the last one; `must`: the journal is full up to the last one.
+
+        Raises what a snapshot failed of.
+        """
         age_s = now_s - self._begun_s
         if self._under_way is not None:
             if not self._under_way.done():
@@ -201,7 +210,7 @@ class _Snapshots:
             self._under_way.result()
         if age_s < _SNAPSHOT_SHARE * self._took_s:
             return False
-        return age_s > _SNAPSHOT_S or readings >= _SNAPSHOT_READINGS
+        return age_s > _SNAPSHOT_S or readings >= _SNAPSHOT_READINGS or (must and readings > 0)
 
     def save(self, through: int, tree: dict[str, Any], now_s: float) -> None:
         """Write it behind the caller's back."""

@@ -3,6 +3,7 @@
 On disk
     X, X-wal, X-shm    WAL with synchronous=FULL: what a commit confirmed survives `kill -9` and a power cut
     X.damaged-N        the newest damaged file, for a person to look at; what can be read of it is in X (salvage.py)
+    X.damaged-N.unsaved  for some of it there was no room in X
     ballast            room put by for a full disk (ballast.py)
 
 Rules
@@ -12,14 +13,15 @@ Rules
    the ballast. Nothing else may use that.
 3. Damage met at opening or by any statement is mended at once and the work is done again. A file is checked at
    opening when the last process did not close it, for half a second at most: the rest is found when it is read.
+   All that can be read is saved, with the ballast's room if need be; only when that is not enough, what fits.
 4. A deletion writes no zeros over what it deletes: the build of SQLite may do so unasked, and would write every
    batch a second time.
 """
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +29,7 @@ import structlog
 
 from edge_agent.adapters import salvage
 from edge_agent.adapters.ballast import Ballast
-from edge_agent.adapters.salvage import PAGE_BYTES, Finish, Salvaged
+from edge_agent.adapters.salvage import PAGE_BYTES, Finish, Salvaged, transaction
 from edge_agent.core.errors import StartError
 from edge_agent.ports import NoRoomError
 
@@ -57,25 +59,28 @@ class Database:
         self.path, self._schema, self._finish = path, schema, finish
         self._pages = max_bytes // PAGE_BYTES
         self._reserve = min(_RESERVED_PAGES, self._pages // 8)
-        self._limit_now = 0
+        self._limit = self._pages  # of the next commit; 1: the file does not grow
         self._lock = threading.RLock()
         self._ballast = Ballast(path.parent)
-        self._is_read_only = read_only
+        self._is_read_only, self._is_open = read_only, read_only
         self._salvaged: Salvaged | None = None  # what opening did
         if read_only:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = self._open()
+        self._connection, self._is_open = self._open(), True
         self._ballast.restore()
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query."""
+        """All rows of a query.
+
+        Raises NoRoomError when the disk or another program is in the way; read-only sqlite3.DatabaseError instead.
+        """
         with self._lock:
-            return self._mending(lambda: self._connection.execute(query, parameters).fetchall())
+            return self._reading(lambda: self._connection.execute(query, parameters).fetchall())
 
     def scalar(self, query: str) -> int:
-        """The one number that a query gives."""
+        """The one number that a query gives. Raises as `rows` does."""
         return int(self.rows(query)[0][0])
 
     def add(self, work: Work[T], size_bytes: int, *, reserve: bool = False) -> T:
@@ -85,8 +90,7 @@ class Database:
         """
         with self._lock:
             has_room = self._ballast.has_room(size_bytes)
-            # The limit cannot lie below the present size: 1 means that the file does not grow.
-            self._limit(self._pages if has_room else 1)
+            self._limit = self._pages if has_room else 1
             try:
                 return self._commit(work if reserve else self._sparing(work))
             except sqlite3.OperationalError as error:
@@ -104,7 +108,7 @@ class Database:
         Raises NoRoomError.
         """
         with self._lock:
-            for more_room in (lambda: self._limit(self._pages), self._ballast.release, None):
+            for more_room in (self._allow_all, self._ballast.release, None):
                 try:
                     return self._commit(work)
                 except sqlite3.OperationalError as error:
@@ -114,10 +118,9 @@ class Database:
             raise AssertionError  # the last round returns or raises
 
     def pages(self) -> tuple[int, int]:
-        """(in the file, of them free)."""
+        """(in the file, of them free). Raises as `rows` does."""
         with self._lock:
-            used = int(self._connection.execute("PRAGMA page_count").fetchone()[0])
-            return used, int(self._connection.execute("PRAGMA freelist_count").fetchone()[0])
+            return self._reading(lambda: _pages(self._connection))
 
     def tend(self) -> None:
         """To be called now and then: puts the ballast back once the disk has room."""
@@ -133,22 +136,37 @@ class Database:
 
         def spared(connection: sqlite3.Connection) -> T:
             result = work(connection)
-            used, free = self.pages()
+            used, free = _pages(connection)
             if self._pages - used + free < self._reserve:
                 raise BoundError(f"{self.path.name} has reached its bound")
             return result
 
         return spared
 
+    def _allow_all(self) -> None:
+        self._limit = self._pages
+
     def _commit(self, work: Work[T]) -> T:
         def once() -> T:
-            with _transaction(self._connection):
+            # A limit below the present size is taken for that size.
+            self._connection.execute(f"PRAGMA max_page_count={self._limit}")
+            with transaction(self._connection):
                 return work(self._connection)
 
         return self._mending(once)
 
+    def _reading(self, once: Callable[[], T]) -> T:
+        try:
+            return self._mending(once)
+        except sqlite3.OperationalError as error:
+            if self._is_read_only:
+                raise
+            raise NoRoomError(f"{self.path.name} cannot be read now: {error}") from error
+
     def _mending(self, once: Callable[[], T]) -> T:
-        """Do it; when the file is damaged, mend that and do it again."""
+        """Do it; when the file is damaged, mend that and do it again. Raises NoRoomError when that cannot be done."""
+        if not self._is_open:  # the last mending failed
+            self._connection, self._is_open = self._open(), True
         try:
             return once()
         except sqlite3.DatabaseError as error:
@@ -158,29 +176,44 @@ class Database:
         return once()
 
     def mend(self) -> Salvaged:
-        """Rebuild the file by what can be read of it, if opening has not done so. Raises OSError."""
+        """Rebuild the file by what can be read of it, if opening has not done so. Raises NoRoomError."""
         with self._lock:
             if self._salvaged is None:
                 self._salvaged = self._mend("a person asked for it")
             return self._salvaged
 
     def _mend(self, reason: object) -> Salvaged:
+        """Raises NoRoomError: nothing was lost by trying; the next call tries again."""
+        self._is_open = False
         with suppress(sqlite3.Error, AttributeError):  # at opening there is no connection yet
             self._connection.close()
         try:
-            done = salvage.rebuild(self.path, self._schema, self._finish)
-        except (sqlite3.Error, OSError):
-            self._ballast.release()
-            done = salvage.rebuild(self.path, self._schema, self._finish)
-        _log.error(
-            "a damaged file was set aside; what can be read of it was saved",
-            file=str(done.aside),
-            error=str(reason),
-            saved=done.saved,
-            lost_at_most=done.lost,
-        )
-        self._connection = self._connect()
+            done = self._rebuilt()
+            _log.error(
+                "a damaged file was set aside; what can be read of it was saved"
+                if done.is_whole
+                else "a damaged file was set aside; there is no room for all that can be read of it: the rest is there",
+                file=str(done.aside),
+                error=str(reason),
+                saved=done.saved,
+                lost_at_most=done.lost,
+            )
+            self._connection = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            raise NoRoomError(f"{self.path.name} is damaged ({reason}) and cannot be mended now: {error}") from error
+        self._is_open = True
         return done
+
+    def _rebuilt(self) -> Salvaged:
+        """Whole; or whole with the ballast's room; or as much as leaves room for the log."""
+        for has_room, is_last in ((None, False), (None, False), (self._ballast.has_room, True)):
+            try:
+                return salvage.rebuild(self.path, self._schema, self._finish, has_room)
+            except (sqlite3.Error, OSError) as error:
+                if is_last or (isinstance(error, sqlite3.Error) and not salvage.is_full(error)):
+                    raise
+                self._ballast.release()
+        raise AssertionError  # the last round returns or raises
 
     def _open(self) -> sqlite3.Connection:
         salvage.resume(self.path)
@@ -201,7 +234,6 @@ class Database:
         raise AssertionError  # the last round returns or raises
 
     def _connect(self, *, is_checked: bool = False) -> sqlite3.Connection:
-        self._limit_now = 0
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -220,27 +252,14 @@ class Database:
             raise
         return connection
 
-    def _limit(self, pages: int) -> None:
-        if pages != self._limit_now:
-            self._connection.execute(f"PRAGMA max_page_count={pages}")
-            self._limit_now = pages
-
 
 class _ForeignError(sqlite3.DatabaseError):
     """A sound SQLite file, but of another program."""
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+def _pages(connection: sqlite3.Connection) -> tuple[int, int]:
+    used = int(connection.execute("PRAGMA page_count").fetchone()[0])
+    return used, int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _check(connection: sqlite3.Connection) -> None:

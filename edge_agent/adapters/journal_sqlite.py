@@ -18,6 +18,7 @@ broker keeps the messages. That passes: the outbox makes room for results by thi
 The age counts on the gateway's clock. One that jumps ahead lets go early, but only of entries that are used.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Connection
@@ -34,8 +35,13 @@ from edge_agent.ports import NoRoomError, Stored
 _log = structlog.get_logger()
 _ANY_AGE = 1 << 62
 _TRIM_ROWS = 256  # a step: deleting must not hold up the commits
+_TRIM_S = 0.05  # a call
+_GIVE_WAY_S = 0.001  # between two steps: a thread that waits for the file needs a moment to take it
 _CHUNK_ROWS = 64
 _LAST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)"
+# Stamps ascend: behind the first entry that is not too old there is none.
+_OLD = """SELECT seq FROM (SELECT seq, arrival_ns FROM entry WHERE seq <= ? ORDER BY seq LIMIT ?)
+  WHERE arrival_ns < ?"""
 _FORWARD = "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
 _BACKWARD = "SELECT seq, crc, content FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 
@@ -57,7 +63,8 @@ class SqliteJournal:
         """`read_only`: to look at the file beside a running agent. Raises StartError, NoRoomError."""
         self._seen = 0  # the highest position that this process knows: a mended file goes on above it
         self._damaged: set[int] = set()
-        self._refused = False  # an entry found no room: let go of all that is used
+        self._refused = False  # an entry found no room
+        self._is_stuck = False  # the last trim could not make room
         self._max_age_ns = int(max_age_s * 1e9)
         self._max_deadletters = max_deadletters
         # The ring is trimmed at three quarters of the file's bound: room for the entries still to be used.
@@ -126,20 +133,30 @@ class SqliteJournal:
         if self.last() < position:
             self._database.free(lambda database: raise_counter(database, "entry", position))
 
-    def trim(self, used_through: int, now_ns: int) -> None:
-        """Delete used entries that are too old or too many, a few at a time."""
+    @property
+    def is_short_of_room(self) -> bool:
+        """An entry was refused since the last trim, or that could not make room: more has to be used."""
+        return self._refused or self._is_stuck
+
+    def trim(self, used_through: int, now_ns: int) -> bool:
+        """Delete used entries that are too old or too many, a few at a time, for 50 ms; whether there are more.
+
+        A refused entry lowers the bound of size once: an eighth of what is kept goes, if it is used.
+        """
         used, free = self._database.pages()
-        is_full = self._refused or (used - free) * PAGE_BYTES > self._bound_bytes
+        bound_bytes = self._bound_bytes
+        if self._refused:
+            bound_bytes = min(bound_bytes, (used - free) * PAGE_BYTES * 7 // 8)
         self._refused = False
-        older_than_ns = _ANY_AGE if is_full else now_ns - self._max_age_ns
-        old = "SELECT seq FROM entry WHERE seq <= ? AND arrival_ns < ? ORDER BY seq LIMIT ?"
-        parameters = (used_through, older_than_ns, _TRIM_ROWS)
-        if seqs := self._database.rows(old, parameters):
-            try:
-                self._database.free(lambda database: database.executemany("DELETE FROM entry WHERE seq = ?", seqs))
-            except NoRoomError as error:  # nothing is lost, the next round tries again
-                _log.warning("the journal cannot be trimmed now", error=str(error))
+        until_s = time.monotonic() + _TRIM_S
+        while is_more := self._trim_a_step(used_through, now_ns - self._max_age_ns, bound_bytes):
+            if time.monotonic() >= until_s:
+                break
+            time.sleep(_GIVE_WAY_S)
+        used, free = self._database.pages()
+        self._is_stuck = not is_more and (used - free) * PAGE_BYTES > bound_bytes
         self._database.tend()
+        return is_more
 
     def deadletters(self, limit: int) -> list[dict[str, Any]]:
         """The newest dead letters first."""
@@ -150,12 +167,25 @@ class SqliteJournal:
         return [DeadLetter(*row)._asdict() for row in rows]
 
     def mend(self) -> Salvaged:
-        """Rebuild the file by what can be read of it. Raises OSError."""
+        """Rebuild the file by what can be read of it. Raises NoRoomError."""
         return self._database.mend()
 
     def close(self) -> None:
         """Release the file."""
         self._database.close()
+
+    def _trim_a_step(self, used_through: int, older_than_ns: int, bound_bytes: int) -> bool:
+        """Whether another step may find more."""
+        used, free = self._database.pages()
+        is_full = (used - free) * PAGE_BYTES > bound_bytes
+        seqs = self._database.rows(_OLD, (used_through, _TRIM_ROWS, _ANY_AGE if is_full else older_than_ns))
+        if seqs:
+            try:
+                self._database.free(lambda database: database.executemany("DELETE FROM entry WHERE seq = ?", seqs))
+            except NoRoomError as error:  # nothing is lost, the next round tries again
+                _log.warning("the journal cannot be trimmed now", error=str(error))
+                return False
+        return len(seqs) == _TRIM_ROWS
 
     def _keep(self, database: Connection, deadletters: Sequence[DeadLetter]) -> None:
         database.executemany(

@@ -35,7 +35,7 @@ import structlog
 from edge_agent.adapters.database import BoundError, Database
 from edge_agent.adapters.salvage import PAGE_BYTES, Salvaged, checksum, raise_counter
 from edge_agent.core.thinning import LEVELS, Thinned, Thinner
-from edge_agent.ports import Sealed
+from edge_agent.ports import NoRoomError, Sealed
 from models.contract.batch import ContractError, decode_batch, encode_batch
 
 _log = structlog.get_logger()
@@ -100,14 +100,15 @@ class SqliteOutbox:
         return self._newest
 
     def pending(self, after: int, limit: int) -> list[Sealed]:
-        """Batches without a receipt, oldest first. A damaged one is given up, loudly."""
+        """Batches without a receipt, oldest first, none only at the end. A damaged one is given up, loudly."""
         query = "SELECT seq, arrival_ns, crc, payload FROM batch WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._database.rows(query, (after, limit))
-        damaged = [seq for seq, _, crc, payload in rows if checksum(payload) != crc]
-        if damaged:
-            _log.error("batches in the outbox are damaged and cannot be sent", seqs=damaged)
-            self._database.free(lambda database: self._give_up(database, damaged))
-        return [Sealed(seq, arrival_ns, payload) for seq, arrival_ns, _, payload in rows if seq not in damaged]
+        found: list[Sealed] = []
+        while not found and (rows := self._database.rows(query, (after, limit))):
+            after = rows[-1][0]
+            found = [Sealed(seq, at_ns, payload) for seq, at_ns, crc, payload in rows if checksum(payload) == crc]
+            if len(found) < len(rows):
+                self._give_up({row[0] for row in rows} - {one.seq for one in found})
+        return found
 
     def discard(self, seqs: Sequence[int]) -> None:
         """Forget batches. Raises NoRoomError."""
@@ -160,7 +161,7 @@ class SqliteOutbox:
         return int(rows[0][0]), rows[0][2]
 
     def mend(self) -> Salvaged:
-        """Rebuild the file by what can be read of it. Raises OSError."""
+        """Rebuild the file by what can be read of it. Raises NoRoomError."""
         return self._database.mend()
 
     def close(self) -> None:
@@ -220,9 +221,19 @@ class SqliteOutbox:
         except ContractError:  # whatever it is, the aggregator will say so in its receipt
             return None
 
-    def _give_up(self, database: Connection, seqs: Sequence[int]) -> None:
-        _delete(database, seqs)
-        _count(database, Counter(batch=len(seqs)))
+    def _give_up(self, damaged: set[int]) -> None:
+        """Delete and count what cannot be sent; without room for that it is only left out, and met again."""
+
+        def work(database: Connection) -> None:
+            _delete(database, sorted(damaged))
+            _count(database, Counter(batch=len(damaged)))
+
+        try:
+            self._database.free(work)
+        except NoRoomError as error:
+            _log.warning("damaged batches cannot be given up now", seqs=sorted(damaged), error=str(error))
+        else:
+            _log.error("batches in the outbox are damaged and cannot be sent", seqs=sorted(damaged))
 
     def _complete(self, database: Connection, counted: bool) -> None:
         """Give a new or mended file what it lacks."""

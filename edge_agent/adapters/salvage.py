@@ -6,6 +6,8 @@ not of the file. A row with a checksum is taken only when that is right. A lost 
 
 On disk: `X.new` is built whole and synced; `X` is renamed to `X.damaged-N` (only the newest N is kept: the disk
 must not fill up with them); `X.new` becomes `X`. A crash in between is finished at the next start (`resume`).
+Where there is no room for all that can be read, the old file is named `X.damaged-N.unsaved`: it alone has the rest,
+so no later mending deletes it. A person does.
 """
 
 import os
@@ -14,6 +16,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,16 +24,22 @@ PAGE_BYTES = 4096
 _MAX_FAULTS = 20_000  # queries that fail, some seconds: then whole ranges are passed over
 _MAX_FIRST_FAULTS = 500  # before any row was read: the table is lost
 _LAST_ROWID = (1 << 63) - 1
-_COMMIT_ROWS = 1000
+_UNSAVED = ".unsaved"
+_COMMIT_ROWS = 8  # few: they are in memory together, and where room ends the last commit is lost
 Finish = Callable[[sqlite3.Connection, bool], None]
+HasRoom = Callable[[int], bool]
 
 
 class Salvaged(NamedTuple):
-    """Rows by table. `lost` counts rows with a wrong checksum and row numbers that cannot be read, some unused."""
+    """Rows by table. `lost` counts rows with a wrong checksum and row numbers that cannot be read, some unused.
+
+    When it is not `is_whole`, there was no room for rows that can be read: they count as lost and are in `aside`.
+    """
 
     saved: dict[str, int]
     lost: dict[str, int]
     aside: Path
+    is_whole: bool
 
 
 def checksum(content: bytes) -> int:
@@ -68,24 +77,47 @@ def columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def tables(schema: str) -> dict[str, list[str]]:
-    """Table names and their columns, small tables first: they carry what the others mean."""
+    """Table names and their columns. Small tables first: they carry what the others mean, and room may run out."""
     with closing(sqlite3.connect(":memory:")) as empty:
         empty.executescript(schema)
         names = [row[0] for row in empty.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: columns(empty, name) for name in names if not name.startswith("sqlite_")}
-    return dict(sorted(found.items(), key=lambda item: "crc" in item[1]))
+    return dict(sorted(found.items(), key=lambda item: ("crc" in item[1], "arrival_ns" in item[1])))
 
 
-def rebuild(path: Path, schema: str, finish: Finish) -> Salvaged:
+def rebuild(path: Path, schema: str, finish: Finish, has_room: HasRoom | None = None) -> Salvaged:
     """Replace the file by a new one with all that can be read of it.
 
     `finish(new, counted)` completes the new file before it takes its place; `counted`: the counters of row numbers
-    were read, so that no number is used twice. Raises OSError when not even an empty file can be written.
+    were read, so that no number is used twice. `has_room(bytes)`: go without the rows for which there is no room;
+    without it all are saved or none. Raises OSError, sqlite3.Error: the file is as it was.
     """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
-    saved: dict[str, int] = {}
-    lost: dict[str, int] = {}
+    try:
+        copied = _build(path, fresh, schema, finish, has_room)
+        _sync(fresh)
+    except (sqlite3.Error, OSError):
+        fresh.unlink(missing_ok=True)  # it takes the room that others need
+        raise
+    is_whole = not any(copy.left for copy in copied.values())
+    aside = _set_aside(path, is_whole=is_whole)
+    fresh.rename(path)
+    _sync(path.parent)
+    lost = {table: copy.lost + copy.left for table, copy in copied.items() if copy.lost + copy.left}
+    return Salvaged({table: copy.saved for table, copy in copied.items()}, lost, aside, is_whole)
+
+
+class _Copied(NamedTuple):
+    """Rows of one table; `left`: there was no room for them."""
+
+    saved: int
+    lost: int
+    left: int
+
+
+def _build(path: Path, fresh: Path, schema: str, finish: Finish, has_room: HasRoom | None) -> dict[str, _Copied]:
+    copied: dict[str, _Copied] = {}
     with closing(sqlite3.connect(fresh, isolation_level=None)) as new:
         new.execute(f"PRAGMA page_size={PAGE_BYTES}")
         new.execute("PRAGMA journal_mode=MEMORY")
@@ -95,15 +127,11 @@ def rebuild(path: Path, schema: str, finish: Finish) -> Salvaged:
             counters = _counters(old)
             for table, names in tables(schema).items():
                 top = counters.get(table, 0) if counters else 0
-                saved[table], lost[table] = _copy(old, new, table, names, top)
+                copied[table] = _copy(old, new, table, names, top, has_room)
         for table, top in (counters or {}).items():
             raise_counter(new, table, top)
         finish(new, counters is not None)
-    _sync(fresh)
-    aside = _set_aside(path)
-    fresh.rename(path)
-    _sync(path.parent)
-    return Salvaged(saved, {table: count for table, count in lost.items() if count}, aside)
+    return copied
 
 
 @contextmanager
@@ -118,7 +146,7 @@ def _opened(path: Path, first_page: bytes) -> Iterator[sqlite3.Connection]:
         try:
             has_tables = bool(old.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
         except sqlite3.DatabaseError as error:
-            if is_busy(error):
+            if is_busy(error) or is_full(error):  # the log needs an index: without room for it nothing is lost yet
                 raise
             has_tables = False
         pages = path.stat().st_size // PAGE_BYTES
@@ -198,31 +226,61 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", None) or 0)  # None: an error of Python's own, such as bad UTF-8
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, names: list[str], top: int) -> tuple[int, int]:
-    """Rows saved and lost. Columns that the old file lacks get their defaults."""
+def _copy(
+    old: sqlite3.Connection,
+    new: sqlite3.Connection,
+    table: str,
+    names: list[str],
+    top: int,
+    has_room: HasRoom | None,
+) -> _Copied:
+    """Columns that the old file lacks get their defaults. A row counts as saved when its commit is done."""
     with suppress(sqlite3.DatabaseError):
         names = [name for name in names if name in columns(old, table)]
-    marks = ", ".join("?" * len(names))
-    insert = f"INSERT OR IGNORE INTO {table}({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of the schema
     reader = Reader(old, table, names)
     rows = _whole(old, table, names) if table == "meta" else reader.rows()
-    saved = lost = 0
-    new.execute("BEGIN")
-    for row in rows:
+    saved = lost = left = 0
+    while group := list(islice(rows, _COMMIT_ROWS)):
+        if left or (has_room and not has_room(_size_bytes(group))):
+            left += len(group)
+            continue
         try:
-            taken = _is_sound(names, row) and new.execute(insert, row).rowcount == 1
-        except sqlite3.IntegrityError:  # a NULL where none may be
-            taken = False
-        except sqlite3.OperationalError:  # no room: the rest stays in the file that is set aside
-            lost += 1 + sum(1 for _ in rows)
-            break
-        saved, lost = saved + taken, lost + (not taken)
-        if saved % _COMMIT_ROWS == 0 and new.in_transaction:
-            new.execute("COMMIT")
-            new.execute("BEGIN")
-    if new.in_transaction:
-        new.execute("COMMIT")
-    return saved, lost + reader.unreadable(top)
+            with transaction(new):
+                taken = sum(_insert(new, table, names, row) for row in group)
+        except sqlite3.OperationalError as error:
+            if has_room is None or not is_full(error):
+                raise
+            left += len(group)
+        else:
+            saved, lost = saved + taken, lost + len(group) - taken
+    return _Copied(saved, lost + reader.unreadable(top), left)
+
+
+def _insert(new: sqlite3.Connection, table: str, names: list[str], row: tuple[Any, ...]) -> bool:
+    marks = ", ".join("?" * len(names))
+    insert = f"INSERT OR IGNORE INTO {table}({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of the schema
+    try:
+        return _is_sound(names, row) and new.execute(insert, row).rowcount == 1
+    except sqlite3.IntegrityError:  # a NULL where none may be
+        return False
+
+
+def _size_bytes(rows: list[tuple[Any, ...]]) -> int:
+    """About what they take in a file, to whole pages."""
+    return sum(PAGE_BYTES + len(value) for row in rows for value in row if isinstance(value, bytes | str))
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
 
 
 def _whole(old: sqlite3.Connection, table: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -241,21 +299,28 @@ def _counters(old: sqlite3.Connection) -> dict[str, int] | None:
     try:
         return dict(old.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
     except sqlite3.DatabaseError as error:
-        if is_busy(error):
+        if is_busy(error) or is_full(error):
             raise
         return None
 
 
-def _set_aside(path: Path) -> Path:
-    earlier = [
-        int(n) for file in path.parent.glob(f"{path.name}.damaged-*") if (n := file.name.rpartition("-")[2]).isdecimal()
-    ]
-    aside = path.with_name(f"{path.name}.damaged-{max(earlier, default=0) + 1}")
+def _set_aside(path: Path, *, is_whole: bool) -> Path:
+    """Under a new number. The files set aside before go, but for those that hold what is nowhere else."""
+    earlier = {file: _number(file) for file in path.parent.glob(f"{path.name}.damaged-*")}
+    name = f"{path.name}.damaged-{max(earlier.values(), default=0) + 1}"
+    aside = path.with_name(name if is_whole else name + _UNSAVED)
     path.rename(aside)
-    for number in earlier:
-        path.with_name(f"{path.name}.damaged-{number}").unlink(missing_ok=True)
+    for file, number in earlier.items():
+        if number and file.suffix != _UNSAVED:
+            file.unlink(missing_ok=True)
     _remove_log(path)
     return aside
+
+
+def _number(aside: Path) -> int:
+    """0: a person named it."""
+    number = aside.name.removesuffix(_UNSAVED).rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _remove_log(path: Path) -> None:

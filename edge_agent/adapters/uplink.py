@@ -21,13 +21,14 @@ from pydantic import SecretStr
 from edge_agent.adapters.exchange import Exchange, GivenUpError
 from edge_agent.config import EdgeConfig
 from edge_agent.core.reconnect import End, Reconnects
-from edge_agent.ports import Outbox, Sealed
+from edge_agent.ports import NoRoomError, Outbox, Sealed
 from models.broker import CURES, TAKEN_OVER, Address, BrokerError, Client, connection, pause
 from models.contract import topics
 from models.contract.batch import Receipt, Refusal
 
 _log = structlog.get_logger()
 _FAREWELL_S = 1.0
+_UNREADABLE_S = 2.0
 
 
 class Uplink:
@@ -86,6 +87,9 @@ class Uplink:
                     await self._serve(client)
             except (BrokerError, OSError) as error:
                 await pause(self._stop, self._lost(error))
+            except NoRoomError as error:
+                _log.warning("the outbox cannot be read now; trying again", error=str(error))
+                await pause(self._stop, _UNREADABLE_S)
 
     def _lost(self, error: OSError) -> float:
         """There is no connection, or no more: say so. Returns how long to wait before the next attempt."""

@@ -133,8 +133,12 @@ class NoJournal:
     def skip_to(self, _position: int) -> None:
         pass
 
-    def trim(self, _used_through: int, _now_ns: int) -> None:
-        pass
+    def trim(self, _used_through: int, _now_ns: int) -> bool:
+        return False
+
+    @property
+    def is_short_of_room(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass

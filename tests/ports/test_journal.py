@@ -161,6 +161,51 @@ def test_a_full_journal_refuses_without_harm_and_goes_on_after_a_trim(reopen: Op
     assert [stored.seq for stored in reopen().read(0)] == [kept, kept + 1]
 
 
+def test_trimming_says_whether_there_is_more_and_ends_when_all_that_is_too_old_is_gone(tmp_path: Path) -> None:
+    with closing(SqliteJournal(tmp_path / "j.db", MAX_BYTES, 1, 3)) as journal:
+        journal.append([Tick(arrival_ns=1)] * 2000)
+        while journal.trim(used_through=1500, now_ns=10**18):
+            assert journal.first() > 1
+        assert journal.first() == 1501
+        assert not journal.trim(used_through=1500, now_ns=10**18)
+
+
+def test_trimming_goes_on_until_the_size_is_inside_its_bound_and_no_further(reopen: Open) -> None:
+    journal = reopen()
+    for _ in range(40):
+        journal.append([entry(100)] * 100)
+    while journal.trim(used_through=4000, now_ns=2):
+        pass
+    kept = 4000 - journal.first() + 1
+    assert 2500 < kept < 4000 - 256
+    assert not journal.is_short_of_room
+
+
+def test_a_journal_is_short_of_room_until_a_trim_could_make_some(reopen: Open) -> None:
+    journal = reopen()
+    found = [journal.is_short_of_room]
+    kept = fill(journal)
+    found.append(journal.is_short_of_room)
+    assert not journal.trim(used_through=0, now_ns=2)
+    found.append(journal.is_short_of_room)
+    journal.trim(used_through=kept, now_ns=2)
+    found.append(journal.is_short_of_room)
+    journal.append([entry(60 * KIB)] * 13)
+    found.append(journal.is_short_of_room)
+    journal.trim(used_through=0, now_ns=2)  # above the bound, and nothing is used
+    found.append(journal.is_short_of_room)
+    assert found == [False, True, True, False, False, True]
+
+
+def test_the_bound_holds_from_the_first_commit_on(reopen: Open, path: Path) -> None:
+    journal = reopen()
+    with pytest.raises(NoRoomError):
+        journal.append([Configured(arrival_ns=1, config="x" * 2 * MAX_BYTES, digests={})])
+    journal.close()
+    assert path.stat().st_size <= MAX_BYTES
+    assert reopen().last() == 0
+
+
 def test_a_full_journal_still_takes_the_configuration_with_which_an_agent_starts(reopen: Open) -> None:
     kept = fill(reopen())
     journal = reopen()

@@ -120,6 +120,24 @@ def test_damage_met_while_the_agent_runs_is_mended_in_place(sound: Path, tmp_pat
         assert ENTRIES + 2 in all_of(journal)
 
 
+@pytest.mark.parametrize("is_trimmed", [True, False])
+def test_a_first_page_that_is_lost_while_the_agent_runs_is_mended_by_whoever_meets_it(
+    sound: Path, tmp_path: Path, is_trimmed: bool
+) -> None:
+    path = Path(shutil.copyfile(sound, tmp_path / "journal.db"))
+    with closing(open_journal(path)) as journal:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE other_pages_than_those_in_memory(x)")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        garble(path, 0, b"\xff" * PAGE_BYTES)
+        if is_trimmed:
+            journal.trim(0, 0)
+        else:
+            assert journal.append([Tick(arrival_ns=1)]) == ENTRIES + 1
+        assert (tmp_path / "journal.db.damaged-1").exists()
+        assert len(all_of(journal)) == ENTRIES + (not is_trimmed)
+
+
 def test_a_counter_that_is_lost_goes_on_above_all_that_this_process_has_seen(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     with closing(SqliteJournal(path, MAX_BYTES, 1, 3)) as journal:

@@ -6,17 +6,21 @@ limit on the size of files makes writes fail instead (short ones among them), an
 
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.adapters.ballast import BALLAST_BYTES
+from edge_agent.adapters.database import Database
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
+from edge_agent.adapters.salvage import PAGE_BYTES
 from edge_agent.core.entries import Configured, Data
 from edge_agent.ports import NoRoomError
 
@@ -130,21 +134,159 @@ def limited(folder: Path) -> None:
         assert len(again.read(0, 999)) == again.last()
 
 
+@contextmanager
+def files_up_to(size_bytes: int) -> Iterator[None]:
+    """Writes beyond fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def one_mib_left(folder: Path) -> Iterator[None]:
+    """Another program's file takes the rest of the disk."""
+    fill(folder / "filler")
+    os.truncate(folder / "filler", (folder / "filler").stat().st_size - MIB)
+    yield
+    (folder / "filler").unlink()
+
+
+def filled(path: Path, entries: int) -> SqliteJournal:
+    journal = SqliteJournal(path, BOUND, 1e9, 3)
+    for _ in range(entries // 10):
+        journal.append([entry(20_000)] * 10)
+    return journal
+
+
+def garble(path: Path, page: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(page * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+
+
+def count(journal: SqliteJournal) -> int:
+    return len(journal.read(0, 10_000))
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()} - {"ballast", "filler"}
+
+
+def mending_with_the_ballast(folder: Path) -> None:
+    path = folder / "journal.db"
+    filled(path, 300).close()
+    garble(path, 100)
+    with one_mib_left(folder), closing(SqliteJournal(path, BOUND, 1e9, 3)) as journal:
+        assert 290 <= count(journal) < 300
+        assert not (folder / "ballast").exists()
+        assert names(folder) >= {"journal.db", "journal.db.damaged-1"}
+
+
+def mending_a_part(folder: Path) -> None:
+    """Of 600 entries there is room for some."""
+    path = folder / "journal.db"
+    filled(path, 600).close()
+    garble(path, 100)
+    disk = os.statvfs(folder)
+    little = one_mib_left(folder) if disk.f_blocks * disk.f_frsize < BOUND else files_up_to(4 * MIB)
+    with little, capture_logs() as logs:
+        journal = SqliteJournal(path, BOUND, 1e9, 3)
+        kept = count(journal)
+        (mended,) = [log for log in logs if "saved" in log]
+        assert 50 < kept == mended["saved"]["entry"] < 550
+        assert kept + mended["lost_at_most"]["entry"] >= 600
+        assert journal.last() == 600
+        # It lives on: what is used makes room.
+        journal.trim(600, 2**62)
+        assert journal.append([entry(1000)]) == 601
+    journal.mend()  # again, and with room
+    assert (count(journal), journal.last()) == (1, 601)
+    journal.close()
+    assert names(folder) == {"journal.db", "journal.db.damaged-1.unsaved", "journal.db.damaged-2"}
+
+
+def lost_first_page(folder: Path) -> None:
+    """There is no room for the copy that mending needs: nothing is lost, and it is done later."""
+    path = folder / "journal.db"
+    journal = filled(path, 600)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE other_pages_than_those_in_memory(x)")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    garble(path, 0)
+    with files_up_to(4 * MIB):
+        for _ in range(2):
+            assert refused(lambda: journal.append([entry(1)]))
+            assert refused(lambda: journal.read(0))
+            assert refused(lambda: journal.trim(0, 0))
+            assert refused(lambda: SqliteJournal(path, BOUND, 1e9, 3))
+        assert names(folder) <= {"journal.db", "journal.db-wal", "journal.db-shm"}
+    assert journal.append([entry(1)]) == 601
+    assert count(journal) == 601
+    journal.close()
+
+
+def reading(folder: Path) -> None:
+    with closing(SqliteOutbox(folder / "outbox.db", BOUND)) as outbox:
+        for _ in range(3):
+            outbox.append(lambda _e, _s: b"payload", 1, 1)
+        with closing(sqlite3.connect(folder / "outbox.db")) as other, other:
+            other.execute("UPDATE batch SET payload = x'00' WHERE seq = 1")
+        with files_up_to(1000):
+            for _ in range(2):
+                assert [one.seq for one in outbox.pending(0, 1)] == [2]
+            assert (outbox.backlog(), outbox.lost()["batch"]) == (3, 0)
+        assert [one.seq for one in outbox.pending(0, 9)] == [2, 3]
+        assert (outbox.backlog(), outbox.lost()["batch"]) == (2, 1)
+    with closing(Database(folder / "any.db", "CREATE TABLE IF NOT EXISTS t(x)", BOUND, read_only=False)) as database:
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
+        sort = f"{numbers} SELECT randomblob(99) FROM n ORDER BY 1"  # noqa: S608 - ours
+        with files_up_to(1000):
+            assert refused(lambda: database.rows(sort))  # it needs a file of its own
+        assert len(database.rows(sort)) == 100_000
+
+
 def in_a_process(part: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, __file__, part, str(folder)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
 
 
-@pytest.mark.parametrize("size_mib", [24, 40])
-def test_on_a_full_disk_nothing_is_lost_and_what_frees_room_goes_on(tmp_path: Path, size_mib: int) -> None:
-    mount = f'mount -t tmpfs -o size={size_mib}m tmpfs "{tmp_path}"'
+def on_a_small_disk(part: str, instead: str, folder: Path, size_mib: int) -> subprocess.CompletedProcess[str]:
+    mount = f'mount -t tmpfs -o size={size_mib}m tmpfs "{folder}"'
     space = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
     can_mount = subprocess.run([*space, "sh", "-c", mount], capture_output=True, check=False).returncode == 0
     if can_mount:
-        done = in_a_process("scenario", tmp_path, *space, "sh", "-c", f'{mount} && exec "$@"', "sh")
-    else:
-        done = in_a_process("limited", tmp_path)
+        return in_a_process(part, folder, *space, "sh", "-c", f'{mount} && exec "$@"', "sh")
+    return in_a_process(instead, folder)
+
+
+@pytest.mark.parametrize("size_mib", [24, 40])
+def test_on_a_full_disk_nothing_is_lost_and_what_frees_room_goes_on(tmp_path: Path, size_mib: int) -> None:
+    done = on_a_small_disk("scenario", "limited", tmp_path, size_mib)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_damaged_file_is_saved_whole_when_the_ballast_makes_the_room_for_it(tmp_path: Path) -> None:
+    done = on_a_small_disk("mending_with_the_ballast", "mending_a_part", tmp_path, 24)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_of_a_damaged_file_for_which_there_is_no_room_a_part_is_saved_counted_and_the_rest_kept(tmp_path: Path) -> None:
+    for done in (
+        on_a_small_disk("mending_a_part", "mending_a_part", tmp_path, 32),
+        in_a_process("mending_a_part", tmp_path / "limited"),
+    ):
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_lost_first_page_without_room_for_a_copy_loses_nothing_and_is_mended_later(tmp_path: Path) -> None:
+    done = in_a_process("lost_first_page", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_room_a_damaged_batch_is_left_out_and_what_cannot_be_read_says_so(tmp_path: Path) -> None:
+    done = in_a_process("reading", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -154,4 +296,4 @@ def test_a_write_that_is_cut_short_loses_nothing_that_was_confirmed(tmp_path: Pa
 
 
 if __name__ == "__main__":
-    {"scenario": scenario, "limited": limited}[sys.argv[1]](Path(sys.argv[2]))
+    globals()[sys.argv[1]](Path(sys.argv[2]))

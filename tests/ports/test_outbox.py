@@ -168,6 +168,15 @@ def test_a_damaged_batch_is_given_up_and_the_others_are_sent(reopen: Open, path:
     assert outbox.backlog() == 2
 
 
+def test_damaged_batches_do_not_hide_those_behind_them(reopen: Open, path: Path) -> None:
+    outbox = reopen()
+    for _ in range(4):
+        outbox.append(build, 1, 1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batch SET payload = x'00' WHERE seq < 4")
+    assert [one.seq for one in outbox.pending(0, 1)] == [4]
+
+
 def test_a_garbage_file_is_set_aside_and_the_new_one_is_another_life(reopen: Open, path: Path) -> None:
     outbox = reopen()
     epoch = outbox.epoch
