@@ -202,10 +202,10 @@ class Agent:
     def _on_receipt(self, batch: Sealed, _receipt: Receipt) -> None:
         self.metrics.latency.observe(max(0, self._clock.now_ns() - batch.arrival_ns) / 1e9)
 
-    def _keep_refused(self, _batch: Sealed, refused: list[Refusal]) -> None:
+    def _keep_refused(self, batch: Sealed, refused: list[Refusal]) -> None:
         """Rows that the database will never take are dead letters too. Raises NoRoomError."""
-        now_ns = self._clock.now_ns()
-        letters = [DeadLetter(now_ns, "", "refused", r.reason, len(r.row), r.row.encode()) for r in refused]
+        now_ns, where = self._clock.now_ns(), f"batch {batch.seq}"
+        letters = [DeadLetter(now_ns, where, "refused", r.reason, len(r.row), r.row.encode()) for r in refused]
         self._journal.append([], letters)
         self.metrics.deadletters.labels("refused").inc(len(letters))
 
