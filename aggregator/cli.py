@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -121,19 +122,29 @@ def _ask(config: Path, question: Callable[[Reader], list[Row]], *, as_json: bool
         typer.echo(json.dumps(rows))
         return
     if not rows:
-        typer.echo("nothing found")
+        typer.echo("nothing found: `query latest` shows which assets and channels there are")
         return
-    table = Table(*rows[0])
+    Console().print(_table(rows))
+
+
+def _table(rows: list[Row]) -> Table:
+    """For people, in 80 columns: a site that is the same in all rows stands above them."""
+    sites = {row.get("site") for row in rows}
+    left_out = {"site"} if len(sites) == 1 else set()
+    table = Table(title=f"site {rows[0]['site']}" if left_out and rows[0].get("site") else None, box=box.SIMPLE_HEAD)
+    columns = [column for column in rows[0] if column not in left_out]
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in _TIMES)
     for row in rows:
-        table.add_row(*(_cell(column, cell) for column, cell in row.items()))
-    Console().print(table)
+        table.add_row(*(_cell(column, row[column]) for column in columns))
+    return table
 
 
 def _cell(column: str, cell: str | float | None) -> str:
     if cell is None or isinstance(cell, str):
         return cell or "-"
     if column in _TIMES:
-        return datetime.fromtimestamp(cell / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return datetime.fromtimestamp(cell / 1e9, UTC).isoformat(" ", timespec="seconds").removesuffix("+00:00")
     if column == "quality":
         return label(cell)
     return ("yes" if cell else "no") if column == "is_open" else f"{cell:g}"

@@ -15,7 +15,9 @@ def configure(config: Log) -> None:
     """Sets the process's logging; to be called once."""
     level = logging.getLevelNamesMapping()[config.level.upper()]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if config.format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if config.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[

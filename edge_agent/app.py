@@ -99,11 +99,13 @@ class Agent:
         self._ingest.resume(self._processing.recover(self._config, self._adopt(self._config)))
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if self._config.metrics.port:
-            start_http_server(self._config.metrics.port, self._config.metrics.host, self.metrics.registry)
+            self._serve_metrics()
 
         def sealed() -> None:
             loop.call_soon_threadsafe(self._uplink.hint)
 
+        version, models = metadata.version("tocsin"), [m.manifest.name for m in self._shelf.models]
+        _log.info("started", version=version, state_dir=str(self._config.state_dir), models=models)
         async with asyncio.TaskGroup() as tasks:
             uplink = tasks.create_task(self._uplink.run(), name="uplink")
             gauges = tasks.create_task(self._gauges(), name="gauges")
@@ -137,6 +139,14 @@ class Agent:
         self._outbox.close()
         self._lock.release()
         _log.info("stopped", journal=self._processing.cursor)
+
+    def _serve_metrics(self) -> None:
+        settings = self._config.metrics
+        try:
+            start_http_server(settings.port, settings.host, self.metrics.registry)
+        except OSError as error:
+            text = f"metrics: {settings.host}:{settings.port} cannot be opened: {error.strerror or error}"
+            raise StartError(text) from error
 
     def _adopt(self, config: EdgeConfig) -> Configured:
         """Check and keep the models, then journal the configuration with their digests."""
@@ -202,10 +212,10 @@ class Agent:
     def _on_receipt(self, batch: Sealed, _receipt: Receipt) -> None:
         self.metrics.latency.observe(max(0, self._clock.now_ns() - batch.arrival_ns) / 1e9)
 
-    def _keep_refused(self, _batch: Sealed, refused: list[Refusal]) -> None:
+    def _keep_refused(self, batch: Sealed, refused: list[Refusal]) -> None:
         """Rows that the database will never take are dead letters too. Raises NoRoomError."""
-        now_ns = self._clock.now_ns()
-        letters = [DeadLetter(now_ns, "", "refused", r.reason, len(r.row), r.row.encode()) for r in refused]
+        now_ns, where = self._clock.now_ns(), f"batch {batch.seq}"
+        letters = [DeadLetter(now_ns, where, "refused", r.reason, len(r.row), r.row.encode()) for r in refused]
         self._journal.append([], letters)
         self.metrics.deadletters.labels("refused").inc(len(letters))
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import journal_cli, logs
+from edge_agent.adapters import examine
 from edge_agent.config import EdgeConfig, load
 from models.bundle import BundleError, Manifest, read_bundle
 from models.contract.config_errors import ConfigError
@@ -68,17 +69,12 @@ def deadletters(
     as_json: _Json = False,
 ) -> None:
     """List the messages that were set aside: when, from which topic, why, and their first bytes."""
-    from edge_agent.adapters.journal_sqlite import SqliteJournal  # noqa: PLC0415
-
     settings = _load(config)
-    path = settings.state_dir / "journal.db"
-    if not path.exists():
-        _fail(f"{path}: no journal there yet: has the agent run with this configuration?", 3)
-    journal = SqliteJournal(
-        path, settings.journal.max_bytes, settings.journal.max_age_s, settings.limits.deadletters, read_only=True
-    )
-    letters = journal.deadletters(limit)
-    journal.close()
+    try:
+        with examine.journal(settings) as journal:
+            letters = journal.deadletters(limit)
+    except examine.ExamineError as error:
+        _fail(str(error), 3)
     if as_json:
         typer.echo(json.dumps([letter | {"head": letter["head"].decode("utf-8", "replace")} for letter in letters]))
         return

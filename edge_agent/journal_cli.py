@@ -1,7 +1,7 @@
 """The commands `tocsin edge journal …`: look into what the agent keeps on disk, check it, mend it, take readings out.
 
 Exit codes: 0 done, and sound; 1 `verify` found damage; 2 the configuration or an option is faulty; 3 it cannot be
-done here: a file is missing or foreign, or the agent runs.
+done here: a file is missing or may not be read, a damaged one must be mended first, or the agent runs.
 """
 
 import csv
@@ -47,37 +47,51 @@ def status(config: _Config, as_json: _Json = False) -> None:
     lost = ", ".join(f"{count} {kind}" for kind, count in outbox["lost"].items() if count)
     shown = {
         "journal": _filled(journal),
-        "  entries": f"{journal['entries']}, positions {journal['first']} to {journal['last']}",
-        "  arrived": f"{_when(journal['first_arrival_ns'])} to {_when(journal['last_arrival_ns'])}",
-        "  used through": outbox["through"],
+        "  entries": _entries_shown(journal),
+        "  arrived": _arrived(journal),
+        "  used through": f"position {outbox['through']}; {_unused(journal, outbox['through'])}",
         "  dead letters": journal["deadletters"],
         "outbox": _filled(outbox),
         "  waiting": f"{outbox['pending']} batches, the oldest {_age(outbox['oldest_arrival_ns'])}",
         "  refused": f"{outbox['refused']} batches",
         "  lost": lost or "nothing",
-        "  snapshot": f"at position {outbox['snapshot_through']}",
+        "  snapshot": _snapshot(outbox["snapshot_through"]),
         "ballast": "in place" if found["ballast_bytes"] else "dropped: the disk is or was full",
-        "set aside": ", ".join(found["set_aside"]) or "nothing",
+        "damaged files kept": ", ".join(found["damaged_files"]) or "none",
     }
     for name, value in shown.items():
-        typer.echo(f"{name:<16}{value}")
+        typer.echo(f"{name:<20}{value}")
 
 
 @app.command()
 def verify(config: _Config, as_json: _Json = False) -> None:
     """Check every page and every checksum of journal and outbox. Exit 0: sound; 1: damaged. The agent may run."""
+    damage: list[str] = []
+    unread: list[str] = []
     with _faults():
-        damage = list(examine.faults(load(config)))
+        settings = load(config)
+    for faults in (examine.journal_faults, examine.outbox_faults):
+        try:
+            damage += faults(settings)
+        except (examine.ExamineError, OSError) as error:
+            unread.append(str(error))
     if as_json:
-        typer.echo(json.dumps({"ok": not damage, "faults": damage}))
+        cure = examine.CURE if damage else None
+        typer.echo(json.dumps({"ok": not damage + unread, "faults": damage + unread, "cure": cure}))
     else:
-        typer.echo("\n".join(damage) or "sound")
-    raise typer.Exit(1 if damage else 0)
+        for line in [*damage, examine.CURE] if damage else [] if unread else ["sound"]:
+            typer.echo(line)
+        for line in unread:
+            typer.echo(line, err=True)
+    raise typer.Exit(1 if damage else 3 if unread else 0)
 
 
 @app.command()
 def repair(config: _Config) -> None:
-    """Build both files anew from what can be read of them. The agent must not run; it does the same when it must."""
+    """Build what is damaged anew from what can be read of it; a sound file stays as it is. The agent must not run.
+
+    The damaged file is kept beside the new one, as are all that were kept before: delete them when you have seen them.
+    """
     logs.set_up(Log(level="error", format="console"))  # on stderr
     with _faults():
         settings = load(config)
@@ -86,14 +100,21 @@ def repair(config: _Config) -> None:
             if not (folder / name).exists():
                 raise examine.ExamineError(f"{folder / name}: there is no such file")
         with lock_state(folder):
-            for part in (_journal(settings), SqliteOutbox(folder / "outbox.db", settings.outbox.max_bytes)):
-                with closing(part):
-                    done = part.mend()
-                typer.echo(f"{done.aside.name.partition('.damaged')[0]}: saved {_rows(done.saved)}")
-                if done.lost:
-                    typer.echo(f"  lost at most {_rows(done.lost)}; the file as it was: {done.aside}")
-                else:
-                    done.aside.unlink()  # nothing is in it that is not in the new one
+            for name, faults, part in (
+                ("journal.db", examine.journal_faults, _journal),
+                ("outbox.db", examine.outbox_faults, _outbox),
+            ):
+                damage = faults(settings)
+                typer.echo("\n".join(damage) if damage else f"{name}: sound: nothing to mend")
+                if damage:
+                    _mend(name, part(settings))
+
+
+def _mend(name: str, part: SqliteJournal | SqliteOutbox) -> None:
+    with closing(part):
+        done = part.mend()
+    typer.echo(f"{name}: saved {_rows(done.saved)}")
+    typer.echo(f"  lost {_lost(done.lost)}; the file as it was: {done.aside}")
 
 
 @app.command()
@@ -106,19 +127,33 @@ def export(
     """Write the readings of the journal, by event time. The agent may run.
 
     `tocsin edge replay CONFIG FILE.csv --time-unit ns --asset-column asset` reads the CSV. It has no waveforms.
+
+    `quality` is what the message gave: the range of a channel is checked later, for the results.
     """
     if out.suffix not in {".csv", ".jsonl"}:
         _fail(f"{out}: the name must end in .csv or .jsonl", 2)
     with _faults():
         span = Span(_moment(since, _ALWAYS.since_ns), _moment(until, _ALWAYS.until_ns))
-        with closing(examine.journal(load(config))) as journal:
+        if span.since_ns >= span.until_ns:
+            raise ConfigError(f"--since {since} --until {until}: no time is in between (allowed: since before until)")
+        with examine.journal(load(config)) as journal:
             channels = sorted({one.channel for entry in _entries(journal) for one in records(entry, span)})
             clash = [name for name in FIXED if name in channels]
             if out.suffix == ".csv" and clash:
                 raise examine.ExamineError(f"{out}: a channel is named {clash[0]!r}, as is a column: write .jsonl")
-            with out.open("w", encoding="utf-8", newline="") as file:
+            with _written(out) as file:
                 write = _write_csv if out.suffix == ".csv" else _write_json
                 typer.echo(f"{out}: {write(file, journal, span, channels)}")
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[TextIO]:
+    try:
+        with out.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        cure = "name a file in a folder that is there, may be written, and has room"
+        raise examine.ExamineError(f"{out}: cannot be written: {error.strerror}: {cure}") from error
 
 
 def _write_csv(file: TextIO, journal: SqliteJournal, span: Span, channels: list[str]) -> str:
@@ -151,7 +186,11 @@ def _entries(journal: SqliteJournal) -> Iterator[JournalEntry]:
 def _journal(config: EdgeConfig) -> SqliteJournal:
     journal = config.journal
     path = config.state_dir / "journal.db"
-    return SqliteJournal(path, journal.max_bytes, journal.max_age_s, config.limits.deadletters)
+    return SqliteJournal(path, journal.max_bytes, journal.max_age_s, config.limits.deadletters, keeps_earlier=True)
+
+
+def _outbox(config: EdgeConfig) -> SqliteOutbox:
+    return SqliteOutbox(config.state_dir / "outbox.db", config.outbox.max_bytes, keeps_earlier=True)
 
 
 def _moment(text: str, default: int) -> int:
@@ -171,9 +210,27 @@ def _filled(file: dict[str, Any]) -> str:
     return f"{used:.1f} of {bound:.0f} MiB ({used / bound:.0%}), {whole:.1f} MiB on disk"
 
 
-def _when(time_ns: int | None) -> str:
-    if time_ns is None:
-        return "never"
+def _entries_shown(journal: dict[str, Any]) -> str:
+    return f"{journal['entries']}, positions {journal['first']} to {journal['last']}" if journal["entries"] else "empty"
+
+
+def _arrived(journal: dict[str, Any]) -> str:
+    if not journal["entries"]:
+        return "none yet"
+    return f"{_when(journal['first_arrival_ns'])} to {_when(journal['last_arrival_ns'])}"
+
+
+def _unused(journal: dict[str, Any], through: int) -> str:
+    if journal["unused"]:
+        return f"{journal['unused']} entries with readings behind it wait for their results"
+    return "no readings wait" + (": all behind it is ticks" if (journal["last"] or 0) > through else "")
+
+
+def _snapshot(through: int | None) -> str:
+    return "none yet" if through is None else f"at position {through}"
+
+
+def _when(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -183,6 +240,14 @@ def _age(time_ns: int | None) -> str:
 
 def _rows(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} of {table}" for table, count in counts.items())
+
+
+def _lost(counts: dict[str, int | None]) -> str:
+    some = [
+        f"an unknown number of {table}" if count is None else f"at most {count} of {table}"
+        for table, count in counts.items()
+    ]
+    return ", ".join(some) or "nothing"
 
 
 @contextmanager

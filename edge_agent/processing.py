@@ -36,7 +36,7 @@ _SNAPSHOT_S = 30.0
 _SNAPSHOT_READINGS = 100_000  # a restart replays no more than about this
 _SNAPSHOT_SHARE = 20  # a snapshot is not begun before this many times the last one's duration has passed
 _UNSENT_AGE_S = 10.0  # while batches cannot go out, they are made larger: a day offline must not be millions of them
-_STEP_ENTRIES = 512
+_MOST_ENTRIES, _READ_BYTES = 512, 4 * 1024 * 1024  # of one read from the journal
 _DRAIN_S = 1.0  # of the 5 s that SIGTERM allows
 
 
@@ -58,6 +58,7 @@ class Processing:
         self._pipeline = Pipeline(find_model)
         self.cursor = 0  # the journal position up to which the pipeline has gone
         self._ahead: list[Stored] = []  # read, not yet used
+        self._at_once = 16  # entries a read: as many as fit, for they may be single readings or waveforms
         self._snapshots = _Snapshots(outbox)
         self._readings = 0  # since the last snapshot
 
@@ -77,7 +78,7 @@ class Processing:
         if not self._pipeline.is_configured:
             self._pipeline.run([configured], Results())
         while self.cursor < through:
-            known = [stored for stored in self._journal.read(self.cursor, _STEP_ENTRIES) if stored.seq <= through]
+            known = [stored for stored in self._read() if stored.seq <= through]
             if not known:
                 break
             self._pipeline.run([stored.entry for stored in known], Results())
@@ -140,7 +141,7 @@ class Processing:
     def _next(self) -> list[Stored]:
         """Entries for one step of the pipeline: about a batch full."""
         if not self._ahead:
-            self._ahead = self._journal.read(self.cursor, _STEP_ENTRIES)
+            self._ahead = self._read()
         readings = count = 0
         for _, entry in self._ahead:
             count += 1
@@ -150,6 +151,16 @@ class Processing:
         used, self._ahead = self._ahead[:count], self._ahead[count:]
         self._readings += readings
         return used
+
+    def _read(self) -> list[Stored]:
+        """What comes behind the cursor, some MiB at most."""
+        found = self._journal.read(self.cursor, self._at_once)
+        size = sum(stored.entry.size_bytes for stored in found if isinstance(stored.entry, Data))
+        if size > _READ_BYTES:
+            self._at_once = max(1, self._at_once // 2)
+        elif size < _READ_BYTES // 4 and len(found) == self._at_once:
+            self._at_once = min(_MOST_ENTRIES, 2 * self._at_once)
+        return found
 
     def _use(self, used: list[Stored], results: Results) -> None:
         if used:

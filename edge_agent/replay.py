@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from edge_agent.adapters import examine
 from edge_agent.adapters.inference import ModelShelf
-from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.errors import StartError
 from edge_agent.core.intake import Intake, Message
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
@@ -32,9 +33,9 @@ class Replay:
         """Results of recorded messages, in their order. Raises BundleError, StartError."""
         return self._results(self._entries(messages), None)
 
-    def of_journal(self, path: Path) -> Iterator[Batch]:
-        """Results of an agent's journal, with its own configurations and models. Raises BundleError, StartError."""
-        return self._results(_journalled(path, self._config), self._config.state_dir / "models")
+    def of_journal(self) -> Iterator[Batch]:
+        """Results of the agent's journal, with its own configurations and models. Raises BundleError, StartError."""
+        return self._results(_journalled(self._config), self._config.state_dir / "models")
 
     def _results(self, entries: Iterable[JournalEntry], shelf_folder: Path | None) -> Iterator[Batch]:
         with tempfile.TemporaryDirectory() as scratch:
@@ -67,15 +68,13 @@ class Replay:
                 yield Data.of(some[-1].arrival_ns, entry.readings, entry.waveforms)
 
 
-def _journalled(path: Path, config: EdgeConfig) -> Iterator[JournalEntry]:
-    journal = SqliteJournal(
-        path, config.journal.max_bytes, config.journal.max_age_s, config.limits.deadletters, read_only=True
-    )
+def _journalled(config: EdgeConfig) -> Iterator[JournalEntry]:
     try:
-        cursor = 0
-        while stored := journal.read(cursor):
-            cursor = stored[-1].seq
-            for _, entry in stored:
-                yield entry
-    finally:
-        journal.close()
+        with examine.journal(config) as journal:
+            cursor = 0
+            while stored := journal.read(cursor):
+                cursor = stored[-1].seq
+                for _, entry in stored:
+                    yield entry
+    except examine.ExamineError as error:
+        raise StartError(str(error)) from error

@@ -53,7 +53,7 @@ def replay(
         settings = load(config)
         run = Replay(settings)
         if file is None:
-            batches = run.of_journal(settings.state_dir / "journal.db")
+            batches = run.of_journal()
         else:
             layout = Layout(
                 separator=separator,

@@ -77,6 +77,8 @@ class SqliteReader:
 
     def __init__(self, config: Sqlite) -> None:
         self._path = config.path
+        if not self._path.exists():
+            raise StoreMisconfigured(f"{self._path}: there is no such file yet: has an aggregator run with this file?")
         with _translated(self._path):
             uri = f"{config.path.absolute().as_uri()}?mode=ro"
             self._connection = sqlite3.connect(uri, uri=True, timeout=config.timeout_s)

@@ -133,7 +133,8 @@ class MqttUplink:
         if cure := _cure(error):
             log.error("the broker does not let us work; trying again", reason=str(error), cure=cure)
         else:
-            log.warning("broker not reachable; trying again", reason=str(error))
+            where = f"{self._config.host}:{self._config.port}"
+            log.warning("broker not reachable; trying again", broker=where, reason=str(error))
 
     def _address(self) -> Address:
         config = self._config

@@ -2,7 +2,8 @@
 
 On disk
     X, X-wal, X-shm    WAL with synchronous=FULL: what a commit confirmed survives `kill -9` and a power cut
-    X.damaged-N        the newest damaged file, for a person to look at; what can be read of it is in X (salvage.py)
+    X.damaged-N        the newest damaged file, for a person to look at; what can be read of it is in X (salvage.py);
+                       when a person has the file mended, the earlier ones stay as well
     X.damaged-N.unsaved  for some of it there was no room in X
     ballast            room put by for a full disk (ballast.py)
 
@@ -49,9 +50,16 @@ class Database:
     """One file; safe for several threads. `work` may be called twice and does nothing but SQL."""
 
     def __init__(
-        self, path: Path, schema: str, max_bytes: int, finish: Finish = lambda _new, _counted: None, *, read_only: bool
+        self,
+        path: Path,
+        schema: str,
+        max_bytes: int,
+        finish: Finish = lambda _new, _counted: None,
+        *,
+        read_only: bool,
+        keeps_earlier: bool = False,
     ) -> None:
-        """`finish`: see `salvage.rebuild`. `read_only`: look at the file beside a running agent; mend nothing.
+        """`finish`, `keeps_earlier`: see `salvage.rebuild`. `read_only`: look beside a running agent; mend nothing.
 
         Raises StartError when the file cannot be opened, NoRoomError when a full disk or another program is in the
         way; read-only it may also raise sqlite3.DatabaseError.
@@ -63,6 +71,7 @@ class Database:
         self._lock = threading.RLock()
         self._ballast = Ballast(path.parent)
         self._is_read_only, self._is_open = read_only, read_only
+        self._keeps_earlier = keeps_earlier
         self._salvaged: Salvaged | None = None  # what opening did
         if read_only:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
@@ -179,7 +188,7 @@ class Database:
         """Rebuild the file by what can be read of it, if opening has not done so. Raises NoRoomError."""
         with self._lock:
             if self._salvaged is None:
-                self._salvaged = self._mend("a person asked for it")
+                self._salvaged = self._mend("a person had it mended")
             return self._salvaged
 
     def _mend(self, reason: object) -> Salvaged:
@@ -196,7 +205,7 @@ class Database:
                 file=str(done.aside),
                 error=str(reason),
                 saved=done.saved,
-                lost_at_most=done.lost,
+                lost_at_most={table: _number(count) for table, count in done.lost.items()},
             )
             self._connection = self._connect()
         except (sqlite3.Error, OSError) as error:
@@ -208,7 +217,9 @@ class Database:
         """Whole; or whole with the ballast's room; or as much as leaves room for the log."""
         for has_room, is_last in ((None, False), (None, False), (self._ballast.has_room, True)):
             try:
-                return salvage.rebuild(self.path, self._schema, self._finish, has_room)
+                return salvage.rebuild(
+                    self.path, self._schema, self._finish, has_room, keeps_earlier=self._keeps_earlier
+                )
             except (sqlite3.Error, OSError) as error:
                 if is_last or (isinstance(error, sqlite3.Error) and not salvage.is_full(error)):
                     raise
@@ -255,6 +266,10 @@ class Database:
 
 class _ForeignError(sqlite3.DatabaseError):
     """A sound SQLite file, but of another program."""
+
+
+def _number(lost: int | None) -> int | str:
+    return "an unknown number" if lost is None else lost
 
 
 def _pages(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -6,7 +6,7 @@ pages is one read, and takes about a second a gigabyte on a fast disk.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,65 +18,96 @@ from edge_agent.adapters.journal_sqlite import SqliteJournal, open_entry
 from edge_agent.adapters.outbox_sqlite import SCHEMA as OUTBOX
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
 from edge_agent.config import EdgeConfig
+from edge_agent.core.entries import Data, encode_entry
 from models.contract.batch import ContractError, decode_batch
 
 _CHUNK_ROWS = 64
 _MAX_PAGE_FAULTS = 20
+_NO_DATA = Data(arrival_ns=0, channels=[], index=b"", time_ns=b"", value=b"", quality=b"")
+_KIND = slice(1, 11)  # of an entry's blob: behind the number of its fields
+CURE = "stop the agent and run `tocsin edge journal repair CONFIG`"
 
 
 class ExamineError(RuntimeError):
     """The file cannot be looked at; the text says why and what helps."""
 
 
-def journal(config: EdgeConfig) -> SqliteJournal:
-    """To be read only. Raises ExamineError."""
-    path = _found(config.state_dir / "journal.db", JOURNAL)
+class DamagedError(ExamineError):
+    """The file is not what it should be; the text says what is wrong with it and where, and the cure."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{path}: damaged: {fault}; {CURE}")
+        self.fault = f"{path}: {fault}"
+
+
+@contextmanager
+def journal(config: EdgeConfig) -> Iterator[SqliteJournal]:
+    """To be read only. Whatever is read of it in here raises ExamineError."""
+    path = config.state_dir / "journal.db"
     settings = config.journal
-    return SqliteJournal(path, settings.max_bytes, settings.max_age_s, config.limits.deadletters, read_only=True)
+    with _reading(path):
+        _find(path, JOURNAL)
+        opened = SqliteJournal(path, settings.max_bytes, settings.max_age_s, config.limits.deadletters, read_only=True)
+        with closing(opened):
+            yield opened
 
 
 def status(config: EdgeConfig) -> dict[str, Any]:
-    """Numbers of both files and of the ballast. Raises ExamineError, sqlite3.Error."""
+    """Numbers of both files and of the ballast. Raises ExamineError."""
     folder = config.state_dir
     ballast = Ballast(folder).file
+    with _database(folder / "journal.db", JOURNAL) as database:
+        found = _journal_status(database, config.journal.max_bytes)
+    outbox = _outbox_status(folder / "outbox.db", config)
+    with _database(folder / "journal.db", JOURNAL) as database:
+        found["unused"] = _unused(database, outbox["through"])
     return {
-        "journal": _journal_status(_database(folder / "journal.db", JOURNAL), config.journal.max_bytes),
-        "outbox": _outbox_status(folder / "outbox.db", config),
+        "journal": found,
+        "outbox": outbox,
         "ballast_bytes": ballast.stat().st_size if ballast.exists() else 0,
         "ballast_wanted_bytes": BALLAST_BYTES,
-        "set_aside": sorted(file.name for file in folder.glob("*.db.damaged-*")),
+        "damaged_files": sorted(file.name for file in folder.glob("*.db.damaged-*")),
     }
 
 
-def faults(config: EdgeConfig) -> Iterator[str]:
-    """All that is damaged, one line each, naming file and place. Raises ExamineError."""
-    folder = config.state_dir
-    yield from _faults(folder / "journal.db", JOURNAL, "entry", "content", open_entry)
-    yield from _faults(folder / "outbox.db", OUTBOX, "batch", "payload", _open_batch)
+def journal_faults(config: EdgeConfig) -> list[str]:
+    """All that is damaged in the journal, one line each, naming file and place. Raises ExamineError: not readable."""
+    return list(_faults(config.state_dir / "journal.db", JOURNAL, "entry", "content", open_entry))
+
+
+def outbox_faults(config: EdgeConfig) -> list[str]:
+    """All that is damaged in the outbox, one line each, naming file and place. Raises ExamineError: not readable."""
+    return list(_faults(config.state_dir / "outbox.db", OUTBOX, "batch", "payload", _open_batch))
 
 
 def _journal_status(database: Database, bound_bytes: int) -> dict[str, Any]:
-    with closing(database):
-        used, free = database.pages()
-        first = database.rows("SELECT seq, arrival_ns FROM entry ORDER BY seq LIMIT 1")
-        last = database.rows("SELECT seq, arrival_ns FROM entry ORDER BY seq DESC LIMIT 1")
-        return {
-            "entries": database.scalar("SELECT count(*) FROM entry"),
-            "first": first[0][0] if first else None,
-            "first_arrival_ns": first[0][1] if first else None,
-            "last": last[0][0] if last else None,
-            "last_arrival_ns": last[0][1] if last else None,
-            "used_bytes": (used - free) * salvage.PAGE_BYTES,
-            "file_bytes": used * salvage.PAGE_BYTES,
-            "max_bytes": bound_bytes,
-            "deadletters": database.scalar("SELECT count(*) FROM deadletter"),
-        }
+    used, free = database.pages()
+    first = database.rows("SELECT seq, arrival_ns FROM entry ORDER BY seq LIMIT 1")
+    last = database.rows("SELECT seq, arrival_ns FROM entry ORDER BY seq DESC LIMIT 1")
+    return {
+        "entries": database.scalar("SELECT count(*) FROM entry"),
+        "first": first[0][0] if first else None,
+        "first_arrival_ns": first[0][1] if first else None,
+        "last": last[0][0] if last else None,
+        "last_arrival_ns": last[0][1] if last else None,
+        "used_bytes": (used - free) * salvage.PAGE_BYTES,
+        "file_bytes": used * salvage.PAGE_BYTES,
+        "max_bytes": bound_bytes,
+        "deadletters": database.scalar("SELECT count(*) FROM deadletter"),
+    }
+
+
+def _unused(database: Database, through: int) -> int:
+    """Entries with readings whose results are not sealed: ticks, which an idle agent writes as well, are none."""
+    kind = encode_entry(_NO_DATA)[_KIND]
+    query = f"SELECT count(*) FROM entry WHERE seq > ? AND substr(content, {_KIND.start + 1}, {len(kind)}) = ?"  # noqa: S608 - numbers
+    return int(database.rows(query, (through, kind))[0][0])
 
 
 def _outbox_status(path: Path, config: EdgeConfig) -> dict[str, Any]:
-    with closing(SqliteOutbox(_found(path, OUTBOX), config.outbox.max_bytes, read_only=True)) as outbox:
-        epoch, through, lost, snapshot = outbox.epoch, outbox.through, outbox.lost(), outbox.load_snapshot()
-    with closing(_database(path, OUTBOX)) as database:
+    with _database(path, OUTBOX) as database:
+        with closing(SqliteOutbox(path, config.outbox.max_bytes, read_only=True)) as outbox:
+            epoch, through, lost, snapshot = outbox.epoch, outbox.through, outbox.lost(), outbox.load_snapshot()
         used, free = database.pages()
         oldest = database.rows("SELECT arrival_ns FROM batch ORDER BY seq LIMIT 1")
         return {
@@ -94,8 +125,8 @@ def _outbox_status(path: Path, config: EdgeConfig) -> dict[str, Any]:
 
 
 def _faults(path: Path, schema: str, table: str, column: str, check: Callable[[int, bytes], object]) -> Iterator[str]:
-    with closing(_database(path, schema)) as database:
-        try:
+    try:
+        with _database(path, schema) as database:
             for (text,) in database.rows(f"PRAGMA quick_check({_MAX_PAGE_FAULTS})"):
                 if text != "ok":
                     yield f"{path}: {text}"
@@ -108,10 +139,8 @@ def _faults(path: Path, schema: str, table: str, column: str, check: Callable[[i
                         check(crc, content)
                     except (ValueError, TypeError) as error:
                         yield f"{path}: {table} {seq}: {error}"
-        except sqlite3.DatabaseError as error:
-            if salvage.is_busy(error):
-                raise ExamineError(f"{path}: {error}: try again") from error
-            yield f"{path}: {error}"
+    except DamagedError as error:
+        yield error.fault
 
 
 def _open_batch(crc: int, payload: bytes) -> None:
@@ -120,20 +149,36 @@ def _open_batch(crc: int, payload: bytes) -> None:
     decode_batch(payload)
 
 
-def _database(path: Path, schema: str) -> Database:
-    return Database(_found(path, schema), schema, salvage.PAGE_BYTES, read_only=True)
+@contextmanager
+def _database(path: Path, schema: str) -> Iterator[Database]:
+    with _reading(path):
+        _find(path, schema)
+        with closing(Database(path, schema, salvage.PAGE_BYTES, read_only=True)) as database:
+            yield database
 
 
-def _found(path: Path, schema: str) -> Path:
-    """The path, when something like our file lies there. Raises ExamineError."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """SQLite's errors as ExamineError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if salvage.is_busy(error):
+            raise ExamineError(f"{path}: {error}: try again") from error
+        if salvage.is_unreachable(error):
+            raise ExamineError(
+                f"{path}: cannot be read: {error}: may you read the file, and write its folder?"
+            ) from error
+        raise DamagedError(path, str(error)) from error
+
+
+def _find(path: Path, schema: str) -> None:
+    """Whether something like our file lies there. Raises ExamineError, sqlite3.Error."""
     if not path.exists():
         raise ExamineError(f"{path}: there is no such file: has the agent run with this configuration?")
+    if not path.stat().st_size:
+        raise DamagedError(path, "it is empty")
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        try:
-            for table, names in salvage.tables(schema).items():
-                if not set(names) <= set(salvage.columns(connection, table)):
-                    raise ExamineError(f"{path}: table {table} is not there: this is another program's file")
-        except sqlite3.DatabaseError as error:
-            cure = "" if salvage.is_busy(error) else "; `tocsin edge journal repair` saves what can be read"
-            raise ExamineError(f"{path}: {error}{cure}") from error
-    return path
+        for table, names in salvage.tables(schema).items():
+            if not set(names) <= set(salvage.columns(connection, table)):
+                raise DamagedError(path, f"table {table} is not there: this may be another program's file")

@@ -58,9 +58,16 @@ class SqliteJournal:
     """One file; safe for several threads. Damage is mended at opening and when it is met."""
 
     def __init__(
-        self, path: Path, max_bytes: int, max_age_s: float, max_deadletters: int, *, read_only: bool = False
+        self,
+        path: Path,
+        max_bytes: int,
+        max_age_s: float,
+        max_deadletters: int,
+        *,
+        read_only: bool = False,
+        keeps_earlier: bool = False,
     ) -> None:
-        """`read_only`: to look at the file beside a running agent. Raises StartError, NoRoomError."""
+        """`read_only`, `keeps_earlier`: see Database. Raises StartError, NoRoomError."""
         self._seen = 0  # the highest position that this process knows: a mended file goes on above it
         self._damaged: set[int] = set()
         self._refused = False  # an entry found no room
@@ -69,7 +76,9 @@ class SqliteJournal:
         self._max_deadletters = max_deadletters
         # The ring is trimmed at three quarters of the file's bound: room for the entries still to be used.
         self._bound_bytes = max_bytes * 3 // 4
-        self._database = Database(path, SCHEMA, max_bytes, self._go_on_above, read_only=read_only)
+        self._database = Database(
+            path, SCHEMA, max_bytes, self._go_on_above, read_only=read_only, keeps_earlier=keeps_earlier
+        )
 
     def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
         """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""

@@ -62,13 +62,21 @@ class SqliteOutbox:
     """One file; safe for several threads. Damage is mended at opening and when it is met."""
 
     def __init__(
-        self, path: Path, max_bytes: int, when_full: Literal["thin", "wait"] = "thin", *, read_only: bool = False
+        self,
+        path: Path,
+        max_bytes: int,
+        when_full: Literal["thin", "wait"] = "thin",
+        *,
+        read_only: bool = False,
+        keeps_earlier: bool = False,
     ) -> None:
-        """`read_only`: to look at the file beside a running agent. Raises StartError, NoRoomError."""
+        """`read_only`, `keeps_earlier`: see Database. Raises StartError, NoRoomError."""
         self._max_bytes, self._thins = max_bytes, when_full == "thin"
         self._thinner, self._is_thinning = Thinner(), False
         self._epoch, self._newest = "", 0  # as long as this process lives, whatever happens to the file
-        self._database = Database(path, SCHEMA, max_bytes, self._complete, read_only=read_only)
+        self._database = Database(
+            path, SCHEMA, max_bytes, self._complete, read_only=read_only, keeps_earlier=keeps_earlier
+        )
         if not read_only and not self._meta("epoch"):
             self._database.free(lambda database: self._complete(database, counted=True))
         newest = self._database.rows(_NEWEST)

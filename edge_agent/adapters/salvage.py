@@ -4,8 +4,9 @@ Rows are read by ascending rowid. Where a page is damaged, the reader halves the
 single row that cannot be read, and goes on behind it in steps that double: the cost is that of the damaged rows,
 not of the file. A row with a checksum is taken only when that is right. A lost first page is replaced (`_opened`).
 
-On disk: `X.new` is built whole and synced; `X` is renamed to `X.damaged-N` (only the newest N is kept: the disk
-must not fill up with them); `X.new` becomes `X`. A crash in between is finished at the next start (`resume`).
+On disk: `X.new` is built whole and synced; `X` is renamed to `X.damaged-N` (of those of the agent's own mending only
+the newest N is kept: the disk must not fill up with them); `X.new` becomes `X`. A crash in between is finished at the
+next start (`resume`).
 Where there is no room for all that can be read, the old file is named `X.damaged-N.unsaved`: it alone has the rest,
 so no later mending deletes it. A person does.
 """
@@ -33,11 +34,12 @@ HasRoom = Callable[[int], bool]
 class Salvaged(NamedTuple):
     """Rows by table. `lost` counts rows with a wrong checksum and row numbers that cannot be read, some unused.
 
+    A count of None: nobody can tell, for the end of the table cannot be read, and neither can its counter.
     When it is not `is_whole`, there was no room for rows that can be read: they count as lost and are in `aside`.
     """
 
     saved: dict[str, int]
-    lost: dict[str, int]
+    lost: dict[str, int | None]
     aside: Path
     is_whole: bool
 
@@ -66,6 +68,16 @@ def is_foreign(error: sqlite3.Error) -> bool:
     return _code(error) & 0xFF == sqlite3.SQLITE_NOTADB
 
 
+def is_unreachable(error: sqlite3.Error) -> bool:
+    """Whether rights or the file system are in the way: it says nothing of the file's health."""
+    return _code(error) & 0xFF in {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_AUTH,
+    } or is_full(error)
+
+
 def is_full(error: sqlite3.Error) -> bool:
     """Whether something could not be written: the page limit, the disk, a quota."""
     return _code(error) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR} and not is_damage(error)
@@ -85,12 +97,15 @@ def tables(schema: str) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: ("crc" in item[1], "arrival_ns" in item[1])))
 
 
-def rebuild(path: Path, schema: str, finish: Finish, has_room: HasRoom | None = None) -> Salvaged:
+def rebuild(
+    path: Path, schema: str, finish: Finish, has_room: HasRoom | None = None, *, keeps_earlier: bool = False
+) -> Salvaged:
     """Replace the file by a new one with all that can be read of it.
 
     `finish(new, counted)` completes the new file before it takes its place; `counted`: the counters of row numbers
     were read, so that no number is used twice. `has_room(bytes)`: go without the rows for which there is no room;
-    without it all are saved or none. Raises OSError, sqlite3.Error: the file is as it was.
+    without it all are saved or none. `keeps_earlier`: no file that was set aside before goes.
+    Raises OSError, sqlite3.Error: the file is as it was.
     """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
@@ -101,19 +116,24 @@ def rebuild(path: Path, schema: str, finish: Finish, has_room: HasRoom | None = 
         fresh.unlink(missing_ok=True)  # it takes the room that others need
         raise
     is_whole = not any(copy.left for copy in copied.values())
-    aside = _set_aside(path, is_whole=is_whole)
+    aside = _set_aside(path, is_whole=is_whole, keeps_earlier=keeps_earlier)
     fresh.rename(path)
     _sync(path.parent)
-    lost = {table: copy.lost + copy.left for table, copy in copied.items() if copy.lost + copy.left}
+    lost = {table: copy.missing for table, copy in copied.items() if copy.missing != 0}
     return Salvaged({table: copy.saved for table, copy in copied.items()}, lost, aside, is_whole)
 
 
 class _Copied(NamedTuple):
-    """Rows of one table; `left`: there was no room for them."""
+    """Rows of one table; `left`: there was no room for them; `lost` None: it cannot be told."""
 
     saved: int
-    lost: int
+    lost: int | None
     left: int
+
+    @property
+    def missing(self) -> int | None:
+        """How many are not in the new file."""
+        return None if self.lost is None else self.lost + self.left
 
 
 def _build(path: Path, fresh: Path, schema: str, finish: Finish, has_room: HasRoom | None) -> dict[str, _Copied]:
@@ -126,8 +146,7 @@ def _build(path: Path, fresh: Path, schema: str, finish: Finish, has_room: HasRo
         with _opened(path, fresh.read_bytes()[:PAGE_BYTES]) as old:
             counters = _counters(old)
             for table, names in tables(schema).items():
-                top = counters.get(table, 0) if counters else 0
-                copied[table] = _copy(old, new, table, names, top, has_room)
+                copied[table] = _copy(old, new, table, names, (counters or {}).get(table), has_room)
         for table, top in (counters or {}).items():
             raise_counter(new, table, top)
         finish(new, counters is not None)
@@ -191,6 +210,7 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection, table: str, names: list[str]) -> None:
         self._connection, self._faults = connection, 0
+        self._is_given_up = False
         self._holes: list[tuple[int, int]] = []
         self._last = 0
         self._query = f"SELECT rowid, {', '.join(names)} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"  # noqa: S608 - names of the schema
@@ -208,6 +228,7 @@ class Reader:
                 if is_busy(error):
                     raise
                 if is_foreign(error):
+                    self._is_given_up = True
                     return
                 self._faults += 1
                 if low >= high or self._faults > (_MAX_FAULTS if self._last else _MAX_FIRST_FAULTS):
@@ -216,10 +237,34 @@ class Reader:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]
 
-    def unreadable(self, top: int) -> int:
-        """How many row numbers cannot be read, of those up to `top` or up to the last row that can."""
-        top = max(top, self._last)
+    def unreadable(self, top: int | None) -> int | None:
+        """How many row numbers cannot be read, of those up to `top`, the table's counter.
+
+        None: it cannot be told, for the end of the table cannot be read, and neither can the counter.
+        """
+        if self._is_given_up or (top is None and any(high > self._last for _, high in self._holes)):
+            return None
+        top = max(top or 0, self._last)
         return sum(max(0, min(high, top) - max(low, 1) + 1) for low, high in self._holes)
+
+
+class Whole:
+    """The rows of a small table without row numbers, as far as it can be read."""
+
+    def __init__(self, connection: sqlite3.Connection, table: str, names: list[str]) -> None:
+        self._connection, self._is_cut = connection, False
+        self._query = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - names of the schema
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """In the table's order, up to the first that cannot be read."""
+        try:
+            yield from self._connection.execute(self._query)
+        except sqlite3.DatabaseError:
+            self._is_cut = True
+
+    def unreadable(self, _top: int | None) -> int | None:
+        """None: it cannot be told how many."""
+        return None if self._is_cut else 0
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -231,14 +276,14 @@ def _copy(
     new: sqlite3.Connection,
     table: str,
     names: list[str],
-    top: int,
+    top: int | None,
     has_room: HasRoom | None,
 ) -> _Copied:
     """Columns that the old file lacks get their defaults. A row counts as saved when its commit is done."""
     with suppress(sqlite3.DatabaseError):
         names = [name for name in names if name in columns(old, table)]
-    reader = Reader(old, table, names)
-    rows = _whole(old, table, names) if table == "meta" else reader.rows()
+    reader = Whole(old, table, names) if table == "meta" else Reader(old, table, names)
+    rows = reader.rows()
     saved = lost = left = 0
     while group := list(islice(rows, _COMMIT_ROWS)):
         if left or (has_room and not has_room(_size_bytes(group))):
@@ -253,7 +298,8 @@ def _copy(
             left += len(group)
         else:
             saved, lost = saved + taken, lost + len(group) - taken
-    return _Copied(saved, lost + reader.unreadable(top), left)
+    unreadable = reader.unreadable(top)
+    return _Copied(saved, None if unreadable is None else lost + unreadable, left)
 
 
 def _insert(new: sqlite3.Connection, table: str, names: list[str], row: tuple[Any, ...]) -> bool:
@@ -283,12 +329,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
                 connection.execute("ROLLBACK")
 
 
-def _whole(old: sqlite3.Connection, table: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
-    """A small table without row numbers: as far as it can be read."""
-    with suppress(sqlite3.DatabaseError):
-        yield from old.execute(f"SELECT {', '.join(names)} FROM {table}")  # noqa: S608 - names of the schema
-
-
 def _is_sound(names: list[str], row: tuple[Any, ...]) -> bool:
     if "crc" not in names:
         return True
@@ -304,14 +344,14 @@ def _counters(old: sqlite3.Connection) -> dict[str, int] | None:
         return None
 
 
-def _set_aside(path: Path, *, is_whole: bool) -> Path:
-    """Under a new number. The files set aside before go, but for those that hold what is nowhere else."""
+def _set_aside(path: Path, *, is_whole: bool, keeps_earlier: bool) -> Path:
+    """Under a new number. The files set aside before go, unless they are to stay or hold what is nowhere else."""
     earlier = {file: _number(file) for file in path.parent.glob(f"{path.name}.damaged-*")}
     name = f"{path.name}.damaged-{max(earlier.values(), default=0) + 1}"
     aside = path.with_name(name if is_whole else name + _UNSAVED)
     path.rename(aside)
     for file, number in earlier.items():
-        if number and file.suffix != _UNSAVED:
+        if number and not keeps_earlier and file.suffix != _UNSAVED:
             file.unlink(missing_ok=True)
     _remove_log(path)
     return aside

@@ -19,7 +19,7 @@ CURES = {
     0x84: 'the broker does not know this version of MQTT: try sensor_broker.protocol = "3.1.1"',
     0x85: "the broker does not allow this client id: see its rules for ids",
     0x86: "check sensor_broker.username and the password (TOCSIN_SENSOR_PASSWORD or password_file)",
-    0x87: "allow this user and client id in the broker's access rules",
+    0x87: "check user name and password, and the broker's access rules for this user and client id",
     0x8A: "the broker has banned this client: lift the ban there",
     0x8C: "the broker wants another way to authenticate than a user name and a password",
 }

@@ -39,6 +39,12 @@ class Data(msgspec.Struct, tag="data", kw_only=True):
             keys=keys,
         )
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its columns and samples."""
+        columns = (self.index, self.time_ns, self.value, self.quality, self.keys)
+        return sum(map(len, columns)) + sum(len(waveform.samples) for waveform in self.waveforms)
+
     def readings(self) -> Readings:
         """Unpack columns (read-only views)."""
         return Readings(

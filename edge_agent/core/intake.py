@@ -202,7 +202,10 @@ class Intake:
             text = f"{len(message.payload)} bytes; limits.payload_bytes allows {self._limits.payload_bytes}"
             raise DecodeError("too_large", text)
         if route is None:
-            raise DecodeError("topic", f"topic {message.topic!r} fits no template of the configuration")
+            raise DecodeError(
+                "topic",
+                f"topic {message.topic!r} fits no template of the configuration (a subscription of an earlier one?)",
+            )
         decoded = route.decoder(message.payload, route.asset, route.channel, message.arrival_ns)
         count = len(decoded.values) + sum(len(w.samples) // 4 for w in decoded.waveforms)
         if count > self._limits.readings_per_message:

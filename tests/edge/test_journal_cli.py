@@ -1,11 +1,14 @@
 """`tocsin edge journal …`: what it shows is true, damage is named, repair saves, export can be read again."""
 
 import json
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer import Typer
 from typer.testing import CliRunner, Result
 
 from edge_agent.adapters.journal_sqlite import SqliteJournal
@@ -19,6 +22,7 @@ from edge_agent.core.readings import Readings, Waveform
 from models.contract.batch import encode_batch
 from models.contract.quality import Quality
 from tests.batches import SECOND, T0, batch
+from tocsin.edge_replay import replay
 from tocsin.plant.table import Layout, read_table
 
 CHANNELS = [("pump-7", "vibration"), ("pump-7", "speed"), ("fan", "speed")]
@@ -95,9 +99,10 @@ def test_status_counts_what_is_there(config: Path, state: Path) -> None:
     assert (outbox["pending"], outbox["refused"], outbox["through"], outbox["snapshot_through"]) == (2, 1, 3, 2)
     assert outbox["lost"] == {"reading": 0, "feature": 0, "inference": 0, "alarm": 0, "batch": 0}
     assert found["ballast_bytes"] == found["ballast_wanted_bytes"] == (state / "ballast").stat().st_size
-    assert found["set_aside"] == []
+    assert (found["damaged_files"], journal["unused"]) == ([], 1)
     text = run("status", config).stdout
     assert "4, positions 1 to 4" in text
+    assert "position 3; 1 entries with readings behind it wait" in text
     assert "in place" in text
 
 
@@ -134,6 +139,7 @@ def test_repair_saves_what_is_sound_and_says_what_is_lost(config: Path, state: P
     assert (
         "journal.db: saved 0 of deadletter, 3 of entry\n  lost at most 1 of entry; the file as it was:" in done.stdout
     )
+    assert (state / "journal.db.damaged-1").exists()
     assert run("verify", config).exit_code == 0
     journal, outbox = opened(config)
     with closing(journal), closing(outbox):
@@ -142,16 +148,41 @@ def test_repair_saves_what_is_sound_and_says_what_is_lost(config: Path, state: P
         assert [one.seq for one in outbox.pending(0, 9)] == [1]
 
 
-@pytest.mark.usefixtures("state")
-def test_repair_of_sound_files_loses_and_leaves_nothing(config: Path) -> None:
-    before = json.loads(run("status", config, "--json").stdout)
+def test_repair_of_sound_files_changes_nothing(config: Path, state: Path) -> None:
+    before = (state / "journal.db").read_bytes(), (state / "outbox.db").read_bytes()
+    done = run("repair", config)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "journal.db: sound: nothing to mend\noutbox.db: sound: nothing to mend\n"
+    assert ((state / "journal.db").read_bytes(), (state / "outbox.db").read_bytes()) == before
+    assert json.loads(run("status", config, "--json").stdout)["damaged_files"] == []
+
+
+def test_repair_of_a_file_that_was_cut_keeps_it_and_says_that_nobody_knows_the_loss(config: Path, state: Path) -> None:
+    journal, outbox = opened(config)
+    with closing(journal), closing(outbox):
+        journal.append([Data(arrival_ns=T0, channels=[], index=b"", time_ns=b"", value=bytes(99_000), quality=b"")] * 9)
+    whole = (state / "journal.db").read_bytes()
+    with (state / "journal.db").open("r+b") as file:
+        file.truncate(10_000)
+    done = run("repair", config)
+    assert done.exit_code == 0
+    aside = state / "journal.db.damaged-1"
+    assert f"; the file as it was: {aside}\n" in done.stdout
+    assert "lost an unknown number of deadletter, an unknown number of entry" in done.stdout
+    assert "an unknown number" in done.stderr
+    assert aside.read_bytes() == whole[:10_000]
+    assert run("verify", config).exit_code == 0
+
+
+def test_a_second_repair_keeps_what_the_first_one_kept(config: Path, state: Path) -> None:
+    for number in (1, 2):
+        (state / "journal.db").write_bytes(b"garbage" * 1000 * number)
+        assert run("repair", config).exit_code == 0
     assert run("repair", config).exit_code == 0
-    after = json.loads(run("status", config, "--json").stdout)
-    for part in ("journal", "outbox"):
-        assert {k: v for k, v in after[part].items() if "bytes" not in k} == {
-            k: v for k, v in before[part].items() if "bytes" not in k
-        }
-    assert after["set_aside"] == []
+    kept = {file.name: file.stat().st_size for file in state.glob("*.damaged-*")}
+    assert kept == {"journal.db.damaged-1": 7000, "journal.db.damaged-2": 14_000}
+    found = run("status", config).stdout
+    assert "damaged files kept  journal.db.damaged-1, journal.db.damaged-2\n" in found
 
 
 def test_repair_refuses_while_an_agent_runs(config: Path, state: Path) -> None:
@@ -211,25 +242,108 @@ def test_json_lines_hold_qualities_and_waveforms_of_the_span_that_is_asked_for(c
     ]
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "repair", "export -o x.csv"])
-def test_missing_foreign_and_unreadable_files_are_named(config: Path, command: str) -> None:
-    name, *options = command.split()
-    state = config.parent / "state"
-    missing = run(name, config, *options)
-    assert (missing.exit_code, "there is no such file" in missing.stderr) == (3, True)
-    if name == "repair":
-        return
-    state.mkdir()
-    with closing(sqlite3.connect(state / "journal.db")) as other, other:
+def edge(command: str, config: Path, folder: Path) -> Result:
+    """The command as `tocsin edge` runs it."""
+    words = [str(folder / "x.csv") if word == "OUT" else word for word in command.split()]
+    full = Typer()
+    full.add_typer(app)
+    full.command()(replay)
+    return CliRunner().invoke(full, [*words, str(config)])
+
+
+READERS = ["journal status", "journal export -o OUT", "deadletters", "replay"]
+
+
+@pytest.mark.parametrize("command", [*READERS, "journal verify", "journal verify --json", "journal repair"])
+def test_a_missing_file_is_named(config: Path, tmp_path: Path, command: str) -> None:
+    missing = edge(command, config, tmp_path)
+    assert missing.exit_code == 3
+    assert f"{tmp_path}/state/journal.db: there is no such file" in missing.output
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE entry(x)")
-    foreign = run(name, config, *options)
-    assert (foreign.exit_code, "another program's file" in foreign.stderr) == (3, True)
-    (state / "journal.db").write_bytes(b"no database at all" * 500)
-    unreadable = run(name, config, *options)
-    assert (unreadable.exit_code, "repair` saves" in unreadable.stderr) == (3, True)
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "foreign": foreign,
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"no database at all" * 500),
+    "cut": lambda path: os.truncate(path, 10_000),
+    "overwritten": overwritten,
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("command", READERS)
+def test_what_meets_damage_names_the_file_and_the_cure(
+    config: Path, state: Path, tmp_path: Path, command: str, how: str
+) -> None:
+    BROKEN[how](state / "journal.db")
+    done = edge(command, config, tmp_path)
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 3
+    assert f"{state}/journal.db: damaged: " in done.stderr
+    assert "; stop the agent and run `tocsin edge journal repair CONFIG`\n" in done.stderr
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_verify_takes_damage_of_any_kind_for_damage_and_repair_mends_it(config: Path, state: Path, how: str) -> None:
+    BROKEN[how](state / "journal.db")
+    done, as_json = run("verify", config), run("verify", config, "--json")
+    assert (done.exit_code, as_json.exit_code) == (1, 1)
+    found = json.loads(as_json.stdout)
+    assert not found["ok"]
+    assert all(fault.startswith(f"{state}/journal.db: ") for fault in found["faults"])
+    assert done.stdout.splitlines() == [*found["faults"], found["cure"]]
+    assert run("repair", config).exit_code == 0
+    assert run("verify", config).exit_code == 0
+    assert (state / "journal.db.damaged-1").exists()
+
+
+def test_verify_names_damage_also_when_the_other_file_is_missing(config: Path, state: Path) -> None:
+    damage(state)
+    (state / "outbox.db").unlink()
+    done = run("verify", config)
+    assert (done.exit_code, "entry 2" in done.stdout, "no such file" in done.stderr) == (1, True, True)
+
+
+def test_status_of_an_empty_journal_says_so_and_ticks_are_no_lag(config: Path) -> None:
+    journal, outbox = opened(config)
+    with closing(journal), closing(outbox):
+        shown = run("status", config).stdout
+        assert "None" not in shown
+        assert "entries           empty\n" in shown
+        assert "arrived           none yet\n" in shown
+        assert "snapshot          none yet\n" in shown
+        assert "position 0; no readings wait\n" in shown
+        journal.append([Tick(arrival_ns=T0)])
+        assert "position 0; no readings wait: all behind it is ticks\n" in run("status", config).stdout
 
 
 @pytest.mark.usefixtures("state")
-@pytest.mark.parametrize("options", [["-o", "x.xlsx"], ["-o", "x.csv", "--since", "yesterday"]])
+def test_an_export_that_cannot_be_written_names_the_file_and_what_helps(config: Path, tmp_path: Path) -> None:
+    done = run("export", config, "-o", tmp_path / "nope" / "x.csv")
+    assert done.exit_code == 3
+    assert f"{tmp_path}/nope/x.csv: cannot be written: No such file or directory: name a file in a" in done.stderr
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-o", "x.xlsx"],
+        ["-o", "x.csv", "--since", "yesterday"],
+        ["-o", "x.csv", "--since", "2026-02-02", "--until", "2026-02-01"],
+    ],
+)
 def test_options_that_cannot_be_are_refused(config: Path, options: list[str]) -> None:
     assert run("export", config, *options).exit_code == 2

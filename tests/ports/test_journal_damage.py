@@ -174,6 +174,34 @@ def test_another_programs_file_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "journal.db.damaged-1").exists()
 
 
+@pytest.mark.parametrize("is_counter_lost", [True, False])
+def test_a_table_without_a_readable_row_counts_as_lost_whole_or_by_an_unknown_number(
+    sound: Path, tmp_path: Path, is_counter_lost: bool
+) -> None:
+    path = Path(shutil.copyfile(sound, tmp_path / "journal.db"))
+    with closing(sqlite3.connect(path)) as connection:
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    with closing(open_journal(path)) as journal:
+        garble(path, roots["entry"] - 1, b"\xff" * PAGE_BYTES)
+        if is_counter_lost:
+            garble(path, roots["sqlite_sequence"] - 1, b"\xff" * PAGE_BYTES)
+        lost = journal.mend().lost
+        assert lost == {"entry": None if is_counter_lost else ENTRIES}
+
+
+@pytest.mark.parametrize("keeps_earlier", [True, False])
+def test_mending_keeps_the_newest_damaged_file_and_all_when_a_person_asks(tmp_path: Path, keeps_earlier: bool) -> None:
+    path = tmp_path / "journal.db"
+    unsaved = tmp_path / "journal.db.damaged-1.unsaved"
+    unsaved.write_bytes(b"rows for which there was no room")
+    for _ in range(3):
+        path.write_bytes(b"garbage" * 1000)
+        with closing(SqliteJournal(path, MAX_BYTES, 1e9, 3, keeps_earlier=keeps_earlier)) as journal:
+            assert journal.mend().lost == {"deadletter": None, "entry": None}
+    kept = {f"journal.db.damaged-{number}" for number in ((2, 3, 4) if keeps_earlier else (4,))}
+    assert {file.name for file in tmp_path.glob("*.damaged-*")} == {unsaved.name} | kept
+
+
 COMMITS = 12
 
 

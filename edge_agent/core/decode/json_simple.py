@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_TS = 2**62  # beyond, ns do not fit an int64
+_MAX_NS = 2**62  # the year 2116; what lies far beyond does not fit an int64
 
 
 class _Single(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -29,14 +29,11 @@ def decode_simple(payloads: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray
         ts = np.array([single.ts for single in singles], np.int64)
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError):
         return None
-    if not np.isfinite(value).all() or (ts > _MAX_TS).any() or (ts < -_MAX_TS).any():
+    if not np.isfinite(value).all() or (ts > _MAX_NS).any() or (ts < -_MAX_NS).any():
         return None
-    return _to_ns(ts), value
-
-
-def _to_ns(ts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The unit is told by the size, as in times.py."""
     size = np.abs(ts)
+    # The unit is told by the size, as in times.py.
     factor = np.select([size < 10**11, size < 10**14, size < 10**17], [10**9, 10**6, 10**3], 1)
-    time_ns: NDArray[np.int64] = ts * factor
-    return time_ns
+    if (size > _MAX_NS // factor).any():
+        return None
+    return ts * factor, value
