@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edge_agent import logs
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.system_clock import SystemClock
@@ -192,7 +193,9 @@ uplink = {{ port = {free_port()} }}
 {extra}
 """
     )
-    return load(path)
+    config = load(path)
+    logs.set_up(config.log)  # of what is measured in this process: away from the standard output
+    return config
 
 
 def _scraped(port: int, name: str) -> float:
