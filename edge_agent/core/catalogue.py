@@ -7,6 +7,8 @@ from edge_agent.config import EdgeConfig
 from edge_agent.core.align import Grid
 from edge_agent.core.readings import ChannelKey
 
+_NEVER_NS = np.iinfo(np.int64).max
+
 
 class Catalogue:
     """Numbers never change; settings follow the configuration."""
@@ -17,6 +19,8 @@ class Catalogue:
         self.asset_of: NDArray[np.intp] = np.empty(0, np.intp)  # [channels]
         self.low: NDArray[np.float64] = np.empty(0)
         self.high: NDArray[np.float64] = np.empty(0)
+        self.max_rate_per_s: NDArray[np.float64] = np.empty(0)
+        self.flat_ns: NDArray[np.int64] = np.empty(0, np.int64)
         self.hampel_window: NDArray[np.int64] = np.empty(0, np.int64)
         self.hampel_sigmas: NDArray[np.float64] = np.empty(0)
         self.grid = Grid(*(np.empty(0, np.int64) for _ in range(4)))
@@ -50,6 +54,10 @@ class Catalogue:
         rules = [config.channel_rule(*key) for key in self.channels]
         limits = [rule.range if rule and rule.range else (-np.inf, np.inf) for rule in rules]
         self.low, self.high = np.array(limits, np.float64).reshape(-1, 2).T
+        self.max_rate_per_s = np.array([rule.max_rate_per_s or np.inf if rule else np.inf for rule in rules])
+        self.flat_ns = np.array(
+            [round(rule.flat_s * 1e9) if rule and rule.flat_s else _NEVER_NS for rule in rules], np.int64
+        )
         self.hampel_window = np.array([rule.hampel_window if rule else 0 for rule in rules], np.int64)
         self.hampel_sigmas = np.array([rule.hampel_sigmas if rule else 0.0 for rule in rules])
         self.grid = _grid(config, self.assets)

@@ -1,9 +1,9 @@
 """The pipeline: a pure function of the journal.
 
     entry ─▶ features ─▶ repeats ─▶ clean ─▶ denoise ─▶ align ─▶ window ─▶ infer ─▶ decide ─▶ results
-             waveforms   leaves     range    Hampel     grid     frames     model    alarms
-             become      out what   marks    marks and  marks late          (handed
-             readings    was there  bad      replaces   readings            in)
+             waveforms   leaves     range,   Hampel     grid     frames     model    alarms
+             become      out what   rate and marks and  marks late          (handed
+             readings    was there  flat     replaces   readings            in)
 
 Invariants
 1. The same entries give the same results, bit for bit, however the readings between two ticks were cut into
@@ -25,6 +25,7 @@ from edge_agent.config import EdgeConfig
 from edge_agent.core import clean
 from edge_agent.core.align import Align, Frames
 from edge_agent.core.catalogue import Catalogue
+from edge_agent.core.checks import Neighbours
 from edge_agent.core.decide import Decide, Scores
 from edge_agent.core.denoise.hampel import Hampel
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, join_readings
@@ -34,7 +35,7 @@ from edge_agent.core.repeats import Repeats
 from edge_agent.core.results import Results
 from edge_agent.core.window import Windowing
 from models.bundle import Manifest
-from models.contract.quality import Quality
+from models.contract.quality import BAD_FROM, Quality
 
 
 class Model(Protocol):
@@ -58,6 +59,7 @@ class Pipeline:
         self._hampel: dict[int, Hampel] = {}  # by window
         self._align = Align()
         self._repeats = Repeats()
+        self._neighbours = Neighbours()
         self._watches: dict[str, _Watch] = {}  # by digest
         self.counts: Counter[str] = Counter()  # since the last start: repeated, late, spikes, bad_range, unscored
 
@@ -104,6 +106,7 @@ class Pipeline:
             time_ns, value, quality = time_ns[fresh], value[fresh], quality[fresh]
         self._align.grow(len(catalogue.channels), len(catalogue.assets))
         quality = clean.check_range(value, quality, catalogue.low[ids], catalogue.high[ids])
+        quality = self._check(ids, time_ns, value, quality)
         denoised, quality = self._denoise(ids, clean.usable(value, quality), quality)
         late, frames = self._align.step(catalogue.grid, ids, catalogue.asset_of[ids], time_ns, denoised)
         quality = np.where(late & (quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), quality)
@@ -116,6 +119,27 @@ class Pipeline:
     def listened_ns(self) -> int:
         """The listening clock at the last tick."""
         return self._align.listened_ns
+
+    def _check(
+        self, ids: NDArray[np.intp], time_ns: NDArray[np.int64], value: NDArray[np.float64], quality: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """Marks what the readings before it speak against; what is marked already keeps its mark."""
+        catalogue, neighbours = self._catalogue, self._neighbours
+        neighbours.grow(len(catalogue.channels))
+        limited = np.isfinite(catalogue.max_rate_per_s[ids]) | (catalogue.flat_ns[ids] < np.iinfo(np.int64).max)
+        at = np.flatnonzero(limited & (quality < BAD_FROM))
+        if not len(at):
+            return quality
+        channels = ids[at]
+        too_fast, flat = neighbours.step(
+            channels, time_ns[at], value[at], catalogue.max_rate_per_s[channels], catalogue.flat_ns[channels]
+        )
+        marked, good = quality.copy(), quality[at] == Quality.GOOD
+        marked[at[too_fast & good]] = Quality.UNCERTAIN_RATE
+        marked[at[flat & good & ~too_fast]] = Quality.UNCERTAIN_FLAT
+        self.counts["rate"] += int(too_fast.sum())
+        self.counts["flat"] += int(flat.sum())
+        return marked
 
     def _denoise(
         self, ids: NDArray[np.intp], value: NDArray[np.float64], quality: NDArray[np.uint8]
@@ -171,6 +195,7 @@ class Pipeline:
                 "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
                 "channels": self._catalogue.channels,
                 "repeats": vars(self._repeats),
+                "neighbours": vars(self._neighbours),
                 "align": vars(self._align),
                 "hampel": [[width, hampel.history] for width, hampel in self._hampel.items()],
                 "watches": [watch.snapshot() for watch in self._watches.values()],
@@ -185,6 +210,7 @@ class Pipeline:
         self._catalogue.restore([(asset, channel) for asset, channel in state["channels"]])
         self._configure(Configured(arrival_ns=arrival_ns, config=config, digests=digests))
         vars(self._repeats).update(state["repeats"])
+        vars(self._neighbours).update(state["neighbours"])
         vars(self._align).update(state["align"])
         for width, history in state["hampel"]:
             self._hampel[width] = Hampel(width)

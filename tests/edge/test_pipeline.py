@@ -37,6 +37,7 @@ CONFIG = EdgeConfig.model_validate(
             {"match": "*/t", "range": [-50.0, 50.0], "hampel_window": 5},
             {"match": "*/v.rms", "range": [0.0, 1000.0]},
             {"match": "*/v", "kind": "waveform"},
+            {"match": "*/s", "max_rate_per_s": 2.0, "flat_s": 1.0},
             {"match": "*/*", "hampel_window": 3},
         ],
         "assets": [
@@ -148,7 +149,7 @@ def journals(draw: st.DrawFn) -> list[Arrival]:
             now += draw(st.sampled_from([0, 100, 250, 500, 1000])) * MS
             at = now - draw(st.sampled_from([0, 0, 0, 0, 700, 3000])) * MS
             asset = draw(st.sampled_from(["a1", "a2", "b1", "c1"]))
-            channel = draw(st.sampled_from(["t", "p", "p", "v"]))
+            channel = draw(st.sampled_from(["t", "p", "p", "v", "s"]))
             if channel == "v":
                 samples = np.array(draw(st.lists(st.integers(-3, 3), min_size=1, max_size=5)), "<f4").tobytes()
                 items.append(Waveform(channel=(asset, "v"), time_ns=at, dt_ns=MS, samples=samples))
@@ -265,6 +266,14 @@ def test_a_spike_keeps_its_value_and_gets_the_median_beside_it() -> None:
     items[20] = Value(("a1", "t"), T0 + 10 * SECOND, 49.0)
     rows = [row for row in run([data(T0, items)]).readings if row[4] == Quality.UNCERTAIN_SPIKE]
     assert rows == [(("a1", "t"), T0 + 10 * SECOND, (49.0).hex(), (1.0).hex(), Quality.UNCERTAIN_SPIKE)]
+
+
+def test_a_value_that_moves_too_fast_or_not_at_all_is_marked_and_kept() -> None:
+    items: list[Item] = [Value(("a1", "s"), T0 + i * SECOND, v) for i, v in enumerate([0.0, 1.0, 9.0, 9.0, 9.0, 8.0])]
+    rows = sorted(run([data(T0, items)]).readings.elements(), key=lambda row: int(str(row[1])))
+    assert [float.fromhex(str(row[2])) for row in rows] == [0.0, 1.0, 9.0, 9.0, 9.0, 8.0]
+    expected = [Quality.GOOD, Quality.GOOD, Quality.UNCERTAIN_RATE, Quality.GOOD, Quality.UNCERTAIN_FLAT, Quality.GOOD]
+    assert [row[4] for row in rows] == expected
 
 
 def test_an_asset_without_a_rule_is_stored_and_not_scored() -> None:
