@@ -188,7 +188,11 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
 @pytest.mark.parametrize(
     ("folder", "plugins", "helpers"),
     [
-        ("edge_agent/core/decode", ["json"], ["json_simple", "times"]),
+        (
+            "edge_agent/core/decode",
+            ["cbor", "json", "line_protocol", "msgpack", "raw", "senml"],
+            ["compression", "json_simple", "senml_fields", "shapes", "times"],
+        ),
         ("edge_agent/core/denoise", ["hampel"], []),
         (
             "aggregator/adapters",
@@ -205,8 +209,14 @@ def test_each_folder_of_plug_ins_holds_exactly_these_files(folder: str, plugins:
 def test_the_table_of_decoders_names_each_file_of_its_folder() -> None:
     from edge_agent.core.decode import DECODERS
 
-    assert list(DECODERS) == ["json"]
-    assert all(decoder.__module__ == f"edge_agent.core.decode.{name}" for name, decoder in DECODERS.items())
+    assert {name: decoder.__module__.rpartition(".")[2] for name, decoder in DECODERS.items()} == {
+        "json": "json",
+        "msgpack": "msgpack",
+        "cbor": "cbor",
+        "senml-json": "senml",
+        "senml-cbor": "senml",
+        "influx-line": "line_protocol",
+    }
 
 
 def test_the_table_of_stores_names_each_file_of_its_folder() -> None:

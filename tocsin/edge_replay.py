@@ -89,10 +89,11 @@ def replay(
 
 
 def _packed_topic(settings: EdgeConfig) -> str:
-    """A topic that CONFIG reads: of a template without {channel} if there is one. Raises UserError."""
-    templates = [topic.template for topic in settings.topics if "{channel}" not in topic.template]
+    """A topic that CONFIG reads: of a JSON template without {channel} if there is one. Raises UserError."""
+    plain = [topic for topic in settings.topics if (topic.format, topic.compression) == ("json", "none")]
+    templates = [topic.template for topic in plain if "{channel}" not in topic.template]
     if not templates:
-        msg = "no template in `topics` is without {channel} (allowed: add one, such as 'factory/{line}/{asset}')"
+        msg = "no JSON template in `topics` is without {channel} (allowed: add one, such as 'factory/{line}/{asset}')"
         raise UserError(msg)
     return re.sub(r"\{(?!asset\})[a-z_]+\}", "replay", templates[0])
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.decode import DECODERS, SIMPLE_DECODERS, Decoder, SimpleDecoder
+from edge_agent.core.decode import Decoder, SimpleDecoder, decoder_of, simple_decoder_of
 from edge_agent.core.errors import DecodeError
 from edge_agent.core.readings import ChannelKey, Decoded, Readings, ReadingsBuilder, Waveform
 from edge_agent.core.recent import Recent, message_keys, topic_seed
@@ -83,14 +83,21 @@ class Intake:
         self._limits = config.limits
         self._earliest_ns = self._limits.earliest_time * 1_000_000_000
         self._recent = recent or Recent()
-        self._templates = [(TopicTemplate.parse(topic.template), topic.format) for topic in config.topics]
+        self._templates = [
+            (
+                TopicTemplate.parse(topic.template),
+                decoder_of(topic, config.limits.payload_bytes),
+                simple_decoder_of(topic),
+            )
+            for topic in config.topics
+        ]
         self._routes: dict[str, _Route | None] = {}
         self._kinds: dict[ChannelKey, str] = {}  # of known channels only
 
     @property
     def filters(self) -> list[str]:
         """What to subscribe to."""
-        return [template.filter for template, _ in self._templates]
+        return [template.filter for template, *_ in self._templates]
 
     def take(self, messages: Sequence[Message], *, is_clock_behind: bool = False) -> Entry:
         """Decode all; never raises. `is_clock_behind`: the gateway cannot tell what lies in the future."""
@@ -186,14 +193,15 @@ class Intake:
         """The topic's route; None: it fits no template."""
         if len(self._routes) >= _MAX_TOPICS:
             self._routes.clear()
-        found = ((template.read(topic), name) for template, name in self._templates)
-        place, name = next(((place, name) for place, name in found if place is not None), (None, ""))
         route = None
-        if place is not None:
-            asset, channel = place
-            rule = self._config.channel_rule(asset, channel) if channel is not None else None
-            simple = SIMPLE_DECODERS.get(name) if rule is not None and rule.kind == "value" else None
-            route = _Route(asset, channel, DECODERS[name], simple, topic_seed(topic))
+        for template, decoder, simple in self._templates:
+            place = template.read(topic)
+            if place is not None:
+                asset, channel = place
+                rule = self._config.channel_rule(asset, channel) if channel is not None else None
+                is_value = rule is not None and rule.kind == "value"
+                route = _Route(asset, channel, decoder, simple if is_value else None, topic_seed(topic))
+                break
         self._routes[topic] = route
         return route
 
