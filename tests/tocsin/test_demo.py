@@ -47,7 +47,7 @@ def test_the_demos_configurations_pass_their_own_checks(tmp_path: Path, influx: 
 
 
 def test_the_zoo_in_the_package_is_what_the_command_builds(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx", reason="needs the extra 'train'")
+    pytest.importorskip("onnx", reason="needs the extra 'train'")
     subprocess.run([*TOCSIN, "model", "zoo", "--out", str(tmp_path)], check=True, capture_output=True)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == resources.files("models").joinpath("zoo", path.name).read_bytes(), path.name
