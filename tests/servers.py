@@ -8,21 +8,41 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Self
 
 START_S = 30.0
+_LENT = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 10_000
+
+
+def quiet_ports(count: int) -> list[int]:
+    """Distinct TCP ports of the loopback, free now, and below those that the system lends to clients.
+
+    A server that is stopped and started again must find its port as it left it.
+    """
+    highest = int(_LENT.read_text().split()[0]) if _LENT.exists() else 32_768
+    found: list[int] = []
+    random = SystemRandom()  # two runs at once must not choose the same
+    with ExitStack() as stack:
+        while len(found) < count:
+            port = random.randrange(_LOWEST, highest)
+            probe = stack.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+    return found
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One of them."""
+    return quiet_ports(1)[0]
 
 
 def find_binary(name: str) -> str | None:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.chaos.ports import quiet_ports
 from tests.chaos.proxy import Proxy
+from tests.servers import quiet_ports
 
 WAIT_S = 20
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -19,10 +19,8 @@ from tests.chaos import clock, logs, rows
 from tests.chaos.children import Child, SmallDisk
 from tests.chaos.plan import LINKS
 from tests.chaos.plant import START_NS, DataSet, Publication
-from tests.chaos.ports import quiet_ports
-from tests.chaos.proxy import Proxy
 from tests.chaos.publisher import Publisher
-from tests.servers import Influx1, Mosquitto
+from tests.servers import Influx1, Mosquitto, quiet_ports
 from tocsin.plant.messages import Row, single
 from tocsin.plant.training import KINDS
 
