@@ -19,6 +19,7 @@ from tests.chaos import clock, logs, rows
 from tests.chaos.children import Child, SmallDisk
 from tests.chaos.plan import LINKS
 from tests.chaos.plant import START_NS, DataSet, Publication
+from tests.chaos.proxy import Proxy
 from tests.chaos.publisher import Publisher
 from tests.servers import Influx1, Mosquitto, quiet_ports
 from tocsin.plant.messages import Row, single
