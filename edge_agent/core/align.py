@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.segments import segments
+from edge_agent.core.segments import grown, running_max, segments
 
 Ids = NDArray[np.intp]
 Ints = NDArray[np.int64]
@@ -95,12 +95,10 @@ class Align:
 
     def grow(self, channels: int, assets: int) -> None:
         """Make room for more channels and assets."""
-        more = channels - len(self.last_cell)
-        self.last_cell = np.append(self.last_cell, np.full(more, NEVER))
-        self.last_value = np.append(self.last_value, np.full(more, np.nan))
-        more = assets - len(self.newest_ns)
+        self.last_cell = grown(self.last_cell, channels, NEVER)
+        self.last_value = grown(self.last_value, channels, np.nan)
         for name in ("newest_ns", "closed", "held", "heard_ns"):
-            setattr(self, name, np.append(getattr(self, name), np.full(more, NEVER)))
+            setattr(self, name, grown(getattr(self, name), assets, NEVER))
 
     def step(
         self, grid: Grid, channel: Ids, asset: Ids, time_ns: Ints, value: Floats
@@ -132,7 +130,7 @@ class Align:
         period, lateness = (setting[asset[grouped.order]] for setting in (grid.period_ns, grid.lateness_ns))
         # The cell that each reading closes, and the running maximum of those before it, per asset.
         closes = (ordered - lateness - 1) // period
-        closes_so_far = _running_max(closes, grouped.rank)
+        closes_so_far = running_max(closes, grouped.rank)
         closed = self.closed[grouped.series][grouped.rank]
         earlier = np.concatenate(([NEVER], closes_so_far[:-1]))
         earlier[grouped.starts] = NEVER
@@ -217,11 +215,3 @@ class Align:
 
 def _cell(time_ns: Ints, period_ns: Ints) -> Ints:
     return -(-time_ns // period_ns)
-
-
-def _running_max(values: Ints, rank: Ids) -> Ints:
-    """The running maximum within each group: groups are kept apart by lifting each above the one before."""
-    low = values.min()
-    lift = rank * (values.max() - low + 1)
-    out: Ints = np.maximum.accumulate(values - low + lift) - lift + low
-    return out

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core.align import NEVER
-from edge_agent.core.segments import segments, windows
+from edge_agent.core.segments import grown, running_max, segments, windows
 
 Ids = NDArray[np.intp]
 Ints = NDArray[np.int64]
@@ -29,10 +29,9 @@ class Neighbours:
 
     def grow(self, channels: int) -> None:
         """Make room for more channels."""
-        more = max(0, channels - len(self.time_ns))
-        self.time_ns = np.concatenate((self.time_ns, np.full((more, 1), NEVER)))
-        self.value = np.concatenate((self.value, np.full((more, 1), np.nan)))
-        self.since_ns = np.append(self.since_ns, np.full(more, NEVER))
+        self.time_ns = grown(self.time_ns, channels, NEVER)
+        self.value = grown(self.value, channels, np.nan)
+        self.since_ns = grown(self.since_ns, channels, NEVER)
 
     def step(
         self, ids: Ids, time_ns: Ints, value: Floats, max_rate_per_s: Floats, flat_ns: Ints
@@ -64,10 +63,9 @@ class Neighbours:
             return np.zeros(0, bool)
         grouped = segments(ids)
         ordered = time_ns[grouped.order]
-        # Ranks of the times, lifted group by group: one running maximum serves all channels.
+        # By their ranks, for the times themselves may span all of an int64.
         known, ranks = np.unique(ordered, return_inverse=True)
-        newest = np.maximum.accumulate(ranks + grouped.rank * len(ids)) - grouped.rank * len(ids)
-        before = np.append(NEVER, known[newest[:-1]])
+        before = np.append(NEVER, known[running_max(ranks, grouped.rank)[:-1]])
         before[grouped.starts] = NEVER
         out = np.empty(len(ids), bool)
         out[grouped.order] = ordered > np.maximum(before, self.time_ns[grouped.series, 0][grouped.rank])

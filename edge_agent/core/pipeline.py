@@ -33,6 +33,7 @@ from edge_agent.core.features import FEATURES
 from edge_agent.core.readings import Readings, join
 from edge_agent.core.repeats import Repeats
 from edge_agent.core.results import Results
+from edge_agent.core.segments import grown
 from edge_agent.core.window import Windowing
 from models.bundle import Manifest
 from models.contract.quality import BAD_FROM, Quality
@@ -246,8 +247,7 @@ class _Watch:
         """Take notice of channels that are new."""
         if self._known == len(catalogue.channels):
             return
-        more = len(catalogue.assets) - len(self.inputs)
-        self.inputs = np.concatenate((self.inputs, np.full((more, self.inputs.shape[1]), -1, np.intp)))
+        self.inputs = grown(self.inputs, len(catalogue.assets), -1)
         for number in range(self._known, len(catalogue.channels)):
             asset, channel = catalogue.channels[number]
             if channel in self._position and self._watched(asset):

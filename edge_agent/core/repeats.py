@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core.align import NEVER
-from edge_agent.core.segments import segments, windows
+from edge_agent.core.segments import grown, segments, windows
 
 DEPTH = 16
 
@@ -31,9 +31,8 @@ class Repeats:
 
     def grow(self, channels: int) -> None:
         """Make room for more channels."""
-        more = max(0, channels - len(self.times))
-        self.times = np.concatenate((self.times, np.full((more, DEPTH), NEVER)))
-        self.values = np.concatenate((self.values, np.full((more, DEPTH), np.nan)))
+        self.times = grown(self.times, channels, NEVER)
+        self.values = grown(self.values, channels, np.nan)
 
     def step(self, ids: Ids, time_ns: Ints, value: Floats) -> tuple[NDArray[np.bool_], Ints]:
         """Take n readings in order of arrival, [n] each.

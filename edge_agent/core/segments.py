@@ -23,6 +23,23 @@ class Segments(NamedTuple):
     rank: Ids  # [n], which group a sorted value belongs to
 
 
+def grown(state: NDArray[Scalar], count: int, fill: float) -> NDArray[Scalar]:
+    """State with room for `count` series; the very same array where it has it: this is asked at each step."""
+    more = count - len(state)
+    return np.concatenate((state, np.full((more, *state.shape[1:]), fill, state.dtype))) if more > 0 else state
+
+
+def running_max(values: NDArray[np.int64], rank: Ids) -> NDArray[np.int64]:
+    """The running maximum within each group: groups are kept apart by lifting each above the one before.
+
+    The span of the values times the groups must fit an int64.
+    """
+    low = values.min()
+    lift = rank * (values.max() - low + 1)
+    out: NDArray[np.int64] = np.maximum.accumulate(values - low + lift) - lift + low
+    return out
+
+
 def segments(ids: NDArray[np.signedinteger]) -> Segments:
     """Group by series. ids: int [n]."""
     order = np.argsort(ids, kind="stable")

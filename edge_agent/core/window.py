@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core.align import NEVER, Frames
-from edge_agent.core.segments import segments, windows
+from edge_agent.core.segments import grown, segments, windows
 
 Ids = NDArray[np.intp]
 
@@ -35,9 +35,8 @@ class Windowing:
 
     def grow(self, assets: int) -> None:
         """Make room for more assets."""
-        more = max(0, assets - len(self.cells))
-        self.frames = np.concatenate((self.frames, np.full((more, self.window - 1, self.width), np.nan)))
-        self.cells = np.concatenate((self.cells, np.full((more, self.window - 1), NEVER)))
+        self.frames = grown(self.frames, assets, np.nan)
+        self.cells = grown(self.cells, assets, NEVER)
 
     def step(self, closed: Frames, channels: Ids) -> Windows:
         """Take the frames that closed. channels: [assets, width], the channel of each input; row -1 = not watched."""

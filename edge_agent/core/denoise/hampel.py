@@ -12,7 +12,7 @@ instead (Iglewicz & Hoaglin 1993), so that a signal that toggles between two ste
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.segments import segments, windows
+from edge_agent.core.segments import grown, segments, windows
 
 _MAD_TO_SIGMA = 1.4826  # for a normal distribution
 _MEAN_AD_TO_SIGMA = 1.2533
@@ -30,9 +30,7 @@ class Hampel:
 
     def grow(self, channels: int) -> None:
         """Make room for more channels."""
-        missing = channels - len(self.history)
-        if missing > 0:
-            self.history = np.vstack([self.history, np.full((missing, self.window - 1), np.nan)])
+        self.history = grown(self.history, channels, np.nan)
 
     def step(self, ids: NDArray[np.intp], values: Floats, sigmas: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Filter n readings in order of arrival.
