@@ -29,6 +29,8 @@ from edge_agent.core.broker_terms import DROPPED_TOPIC, Terms, is_granted
 from edge_agent.core.intake import Message
 from edge_agent.core.listening import Listening
 from edge_agent.core.packets import (
+    COMMIT_BYTES,
+    COMMIT_MESSAGES,
     LARGEST_PACKET_BYTES,
     MESSAGE_OVERHEAD_BYTES,
     MalformedError,
@@ -37,7 +39,6 @@ from edge_agent.core.packets import (
 )
 from edge_agent.core.reconnect import End, Reconnects
 
-_COMMIT_MESSAGES, _COMMIT_BYTES = 5000, 4 * 1024 * 1024
 _CONNACK_S = 10.0
 _PING_S = 1.0
 _SILENCE_S = 10.0
@@ -229,15 +230,15 @@ class LeanLink:
 
     def _budget(self) -> int:
         """How many bytes more may be read now."""
-        return min(_COMMIT_BYTES - self._waiting, self._unacked_limit - self._unacked)
+        return min(COMMIT_BYTES - self._waiting, self._unacked_limit - self._unacked)
 
     def _has_room(self) -> bool:
-        return len(self._messages) < _COMMIT_MESSAGES and self._budget() > 0
+        return len(self._messages) < COMMIT_MESSAGES and self._budget() > 0
 
     def _parse(self) -> bool:
         was_heard = False
         while self._has_room():
-            found, other = self._buffer.read(_COMMIT_MESSAGES - len(self._messages), self._budget())
+            found, other = self._buffer.read(COMMIT_MESSAGES - len(self._messages), self._budget())
             if found:
                 self._deliver(found)
             if other is not None:

@@ -36,15 +36,14 @@ from edge_agent.adapters.link_report import Report
 from edge_agent.config import SensorBroker
 from edge_agent.core.broker_terms import DROPPED_TOPIC, Terms, is_granted
 from edge_agent.core.intake import Message
-from edge_agent.core.packets import LARGEST_PACKET_BYTES, MESSAGE_OVERHEAD_BYTES
+from edge_agent.core.packets import COMMIT_BYTES, COMMIT_MESSAGES, LARGEST_PACKET_BYTES, MESSAGE_OVERHEAD_BYTES
 from edge_agent.core.reconnect import End, Reconnects
+from models.broker import TAKEN_OVER
 
 _log = structlog.get_logger()
-_COMMIT_MESSAGES, _COMMIT_BYTES = 5000, 4 * 1024 * 1024
 _STOP_S = 0.8
 _MAX_PACKETS = 65_535  # receive maximum: the bound that counts is in bytes
 _ACKS_AT_ONCE = 256  # then the network thread may have the lock
-_TAKEN_OVER = 0x8E
 
 
 class _Phase(Enum):
@@ -266,7 +265,7 @@ class PahoLink:
         if self._stopping or is_known:
             return
         end = End.GIVEN_UP if self._is_given_up else End.CLOSED
-        if reason.value == _TAKEN_OVER:
+        if reason.value == TAKEN_OVER:
             end = End.TAKEN_OVER
         delay_s = self._reconnects.ended(time.monotonic(), end) if was_connected else self._reconnects.failed()
         self._wait(delay_s)
@@ -321,7 +320,7 @@ def _fitting(messages: Sequence[Message]) -> int:
     size = 0
     for count, message in enumerate(messages):
         size += _cost(message)
-        if count and (count >= _COMMIT_MESSAGES or size > _COMMIT_BYTES):
+        if count and (count >= COMMIT_MESSAGES or size > COMMIT_BYTES):
             return count
     return len(messages)
 

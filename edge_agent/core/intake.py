@@ -104,14 +104,15 @@ class Intake:
         known = self._routes
         routes = [known[m.topic] if m.topic in known else self._find(m.topic) for m in messages]
         keys = message_keys([m.payload for m in messages], [route.seed if route else 0 for route in routes])
+        latest_ns = self._latest_ns(messages, is_clock_behind=is_clock_behind)
         fresh = self._fresh(messages, routes, keys)
         builder, dead = ReadingsBuilder(), []
-        taken = self._take_simple(builder, messages, routes, fresh, is_clock_behind=is_clock_behind)
+        taken = self._take_simple(builder, messages, routes, fresh, latest_ns)
         rest = fresh if not taken else sorted(set(fresh).difference(taken))
         for i in rest:
             message = messages[i]
             try:
-                decoded = self._decode(message, routes[i], is_clock_behind=is_clock_behind)
+                decoded = self._decode(message, routes[i], int(latest_ns[i]))
             except DecodeError as error:
                 head, size = message.payload[:HEAD_BYTES], len(message.payload)
                 topic, text = message.topic[:TOPIC_CHARS], str(error)[:TEXT_CHARS]
@@ -145,7 +146,7 @@ class Intake:
         if message.is_again and was_delivered:
             return True
         try:
-            return self._decode(message, route, is_clock_behind=True).is_timed
+            return self._decode(message, route, _NO_LIMIT_NS).is_timed
         except DecodeError:
             return False
 
@@ -155,8 +156,7 @@ class Intake:
         messages: Sequence[Message],
         routes: Sequence[_Route | None],
         fresh: Sequence[int],
-        *,
-        is_clock_behind: bool,
+        latest_ns: NDArray[np.int64],
     ) -> list[int]:
         """Decode what is of the simple form; returns the positions of what was taken."""
         limit = self._limits.payload_bytes
@@ -172,9 +172,7 @@ class Intake:
                 self._learn(routes[i], messages[i])
             return []
         time_ns, value = decoded
-        arrival_ns = np.array([messages[i].arrival_ns for i in chosen], np.int64)
-        latest_ns = self._latest_ns(arrival_ns, is_clock_behind=is_clock_behind)
-        if ((time_ns < self._earliest_ns) | (time_ns > latest_ns)).any():
+        if ((time_ns < self._earliest_ns) | (time_ns > latest_ns[chosen])).any():
             return []
         builder.add_block(
             [route.key for i in chosen if (route := routes[i])], time_ns, value, np.array(chosen, np.int64)
@@ -205,7 +203,7 @@ class Intake:
         self._routes[topic] = route
         return route
 
-    def _decode(self, message: Message, route: _Route | None, *, is_clock_behind: bool) -> Decoded:
+    def _decode(self, message: Message, route: _Route | None, latest_ns: int) -> Decoded:
         if len(message.payload) > self._limits.payload_bytes:
             text = f"{len(message.payload)} bytes; limits.payload_bytes allows {self._limits.payload_bytes}"
             raise DecodeError("too_large", text)
@@ -219,7 +217,6 @@ class Intake:
         if count > self._limits.readings_per_message:
             text = f"{count} readings; limits.readings_per_message allows {self._limits.readings_per_message}"
             raise DecodeError("too_many", text)
-        latest_ns = int(self._latest_ns(np.array(message.arrival_ns), is_clock_behind=is_clock_behind))
         for key, time_ns, _ in decoded.values:
             self._check(key, time_ns, latest_ns, "value")
         for waveform in decoded.waveforms:
@@ -240,9 +237,10 @@ class Intake:
             text = f"event time {time_ns} ns lies outside {allowed}"
             raise DecodeError("time_range", text)
 
-    def _latest_ns(self, arrival_ns: NDArray[np.int64], *, is_clock_behind: bool) -> NDArray[np.int64]:
-        """The latest event time allowed. A clock that was set back, or reads 1970, cannot judge what lies ahead."""
+    def _latest_ns(self, messages: Sequence[Message], *, is_clock_behind: bool) -> NDArray[np.int64]:
+        """The latest event time allowed in each. A clock that was set back, or reads 1970, cannot judge the future."""
         if is_clock_behind:
-            return np.full_like(arrival_ns, _NO_LIMIT_NS)
+            return np.full(len(messages), _NO_LIMIT_NS)
+        arrival_ns = np.array([message.arrival_ns for message in messages], np.int64)
         ahead_ns = int(self._limits.future_s * 1e9)
         return np.where(arrival_ns > self._earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)

@@ -11,6 +11,7 @@ import mqtt5
 
 LARGEST_PACKET_BYTES = 32 * 1024 * 1024  # to be said in CONNECT: a larger one would come again for ever
 MESSAGE_OVERHEAD_BYTES = 200  # what a small message costs besides its payload
+COMMIT_MESSAGES, COMMIT_BYTES = 5000, 4 * 1024 * 1024  # handed over at once: a flood is cut, so that commits stay small
 _BUFFER_BYTES = 1024 * 1024
 _DUPLICATE, _QOS, _QOS_1 = 0x08, 0x06, 0x02  # bits of a PUBLISH's first byte
 
