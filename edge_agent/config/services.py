@@ -1,0 +1,64 @@
+"""What the agent itself needs: files, inference, metrics, log, limits."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from edge_agent.config.base import Strict
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Journal(Strict):
+    """The ring of recent readings on disk."""
+
+    max_bytes: int = Field(512 * 1024 * 1024, ge=1024 * 1024)
+    max_age_s: float = Field(7 * 86_400, gt=0)
+
+
+class Outbox(Strict):
+    """Results that wait for their receipt."""
+
+    max_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
+    when_full: Literal["thin", "wait"] = "thin"
+    batch_rows: int = Field(5000, ge=1, le=100_000)
+    batch_age_s: float = Field(0.02, ge=0, le=60)
+
+
+class Inference(Strict):
+    """Providers in order of preference; `require` refuses to start without that one."""
+
+    providers: tuple[Literal["cuda", "cpu"], ...] = Field(("cuda", "cpu"), min_length=1)
+    require: Literal["cuda", "cpu"] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Inference":
+        if self.require is not None and self.require not in self.providers:
+            msg = f"require = {self.require!r} is not among providers {list(self.providers)}"
+            raise ValueError(msg)
+        return self
+
+
+class Metrics(Strict):
+    """Where `/metrics` is served; port 0 = not at all."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)
+
+
+class Log(Strict):
+    """How the agent speaks to its operator."""
+
+    level: Level = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Limits(Strict):
+    """What is taken from the sensor side. Beyond it: a dead letter."""
+
+    payload_bytes: int = Field(1024 * 1024, ge=64, description="larger payloads are not even parsed")
+    readings_per_message: int = Field(100_000, ge=1)
+    earliest_time: int = Field(946_684_800, description="epoch s; earlier event times are refused (2000-01-01)")
+    future_s: float = Field(60.0, ge=0, description="how far an event time may lie ahead of the gateway's clock")
+    deadletters: int = Field(10_000, ge=0, description="how many are kept for inspection; the oldest go first")
+    unacked_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="then reading from the broker pauses")
