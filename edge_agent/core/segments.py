@@ -17,10 +17,10 @@ Ids = NDArray[np.intp]
 class Segments(NamedTuple):
     """n values of interleaved series, grouped by series with their order kept."""
 
-    order: Ids  # [n], puts the values in groups
+    order: Ids  # [n], puts the values in groups; values so ordered are said to be in grouped order
     series: Ids  # [k], the series touched, ascending
     starts: Ids  # [k], first of each group
-    rank: Ids  # [n], which group a sorted value belongs to
+    rank: Ids  # [n], which group a value in grouped order belongs to
 
 
 def grown(state: NDArray[Scalar], count: int, fill: float) -> NDArray[Scalar]:
@@ -50,11 +50,19 @@ def segments(ids: NDArray[np.signedinteger]) -> Segments:
     return Segments(order, ordered[starts].astype(np.intp), starts, np.cumsum(first) - 1)
 
 
-def windows(grouped: Segments, values: NDArray[Scalar], history: NDArray[Scalar]) -> NDArray[Scalar]:
+def kept(grouped: Segments, keep: NDArray[np.bool_]) -> Segments:
+    """The grouping of those grouped values that are kept ([n], in grouped order): `order` is then 0 … m - 1."""
+    rank = grouped.rank[keep]
+    first = np.ones(len(rank), bool)
+    first[1:] = rank[1:] != rank[:-1]
+    starts = np.flatnonzero(first)
+    return Segments(np.arange(len(rank)), grouped.series[rank[starts]], starts, np.cumsum(first) - 1)
+
+
+def trailing(grouped: Segments, values: NDArray[Scalar], history: NDArray[Scalar]) -> NDArray[Scalar]:
     """The window that ends at each value, oldest first; `history` is brought up to date in place.
 
-    values: [n, …] in order of arrival. history: [series, w - 1, …], newest last.
-    Returns [n, w, …] in the order of `grouped` (sorted by series).
+    values: [n, …] in grouped order. history: [series, w - 1, …], newest last. Returns [n, w, …] in grouped order.
     """
     n, before = len(values), history.shape[1]
     k = len(grouped.series)
@@ -62,10 +70,15 @@ def windows(grouped: Segments, values: NDArray[Scalar], history: NDArray[Scalar]
     new = np.arange(n) + (grouped.rank + 1) * before
     bases = grouped.starts + np.arange(k) * before
     old = bases[:, None] + np.arange(before)
-    longest[new] = values[grouped.order]
+    longest[new] = values
     longest[old] = history[grouped.series]
     ends = np.append(bases[1:], len(longest))
     history[grouped.series] = longest[ends[:, None] - before + np.arange(before)]
     view = np.moveaxis(sliding_window_view(longest, before + 1, axis=0), -1, 1)
     out: NDArray[Scalar] = view[new - before]
     return out
+
+
+def windows(grouped: Segments, values: NDArray[Scalar], history: NDArray[Scalar]) -> NDArray[Scalar]:
+    """`trailing` of values in order of arrival; what it returns is in grouped order all the same."""
+    return trailing(grouped, values[grouped.order], history)
