@@ -1,0 +1,137 @@
+"""Chains of filters, a chain a channel, all channels at once.
+
+    readings ─▶ usable, in order ─▶ first filters ─▶ second filters ─▶ … ─▶ denoised, spikes
+
+A stage is one filter with one setting at one place of the chains; the channels whose chains have it there share its
+arrays. Here is decided what no filter needs to know: which channels have it, and where a gap makes it begin anew.
+
+Invariant: results depend on the readings before, never on how they were cut into batches.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_agent.core.denoise import FILTERS, AnyFilterSettings
+from edge_agent.core.denoise.runs import Flags, Floats, Ids, Ints, Runs
+from edge_agent.core.segments import Segments, grown
+
+_NEVER = np.iinfo(np.int64).min // 4
+_NO_GAP_NS = np.iinfo(np.int64).max
+
+
+class Chains:
+    """All channels' filters. `settle` says which; it must be called when channels are new."""
+
+    def __init__(self) -> None:
+        self._stages: list[_Stage] = []
+        self._at: list[Ids] = []  # by place in the chain: the stage of each channel, -1 = none
+
+    def settle(self, chains: Sequence[Sequence[AnyFilterSettings]]) -> None:
+        """The chain of each channel, [channels]. Filters that stay keep what they remember."""
+        known = {(stage.place, stage.settings): stage for stage in self._stages}
+        self._stages, self._at = [], []
+        for place in range(max(map(len, chains), default=0)):
+            members: dict[AnyFilterSettings, list[int]] = {}
+            for channel, chain in enumerate(chains):
+                if place < len(chain):
+                    members.setdefault(chain[place], []).append(channel)
+            at = np.full(len(chains), -1, np.intp)
+            for settings, channels in members.items():
+                stage = known.get((place, settings)) or _Stage(place, settings)
+                stage.admit(np.array(channels, np.intp), len(chains))
+                at[channels] = len(self._stages)
+                self._stages.append(stage)
+            self._at.append(at)
+
+    def step(self, grouped: Segments, time_ns: Ints, value: Floats) -> tuple[Floats, Flags]:
+        """Filter m readings, finite, of ascending times within each channel, in grouped order ([m] each).
+
+        Returns (denoised [m], is_spike [m]): a channel without a chain gets its values back.
+        """
+        denoised, is_spike = value, np.zeros(len(value), bool)
+        for at in self._at:
+            stages = at[grouped.series]
+            for number in np.unique(stages).tolist():
+                if number >= 0:
+                    denoised = self._stages[number].step(grouped, stages == number, time_ns, denoised, is_spike)
+        return denoised, is_spike
+
+    def snapshot(self) -> list[Any]:
+        """The state as plain values and arrays."""
+        return [stage.snapshot() for stage in self._stages]
+
+    def restore(self, saved: list[Any]) -> None:
+        """The reverse; `settle` must have been called with the chains of the snapshot."""
+        for stage, state in zip(self._stages, saved, strict=True):
+            stage.restore(state)
+
+
+class _Stage:
+    """One filter, its channels' slots, and when each was heard of last."""
+
+    def __init__(self, place: int, settings: AnyFilterSettings) -> None:
+        self.place, self.settings = place, settings
+        self._filter = FILTERS[settings.filter](settings)
+        self._slot: Ids = np.empty(0, np.intp)  # [channels], -1 = none
+        self._heard_ns: Ints = np.empty(0, np.int64)  # [slots]
+        gap_s = settings.max_gap_s
+        self._max_gap_ns = _NO_GAP_NS if gap_s is None else round(gap_s * 1e9)
+
+    def admit(self, channels: Ids, count: int) -> None:
+        """These, of `count` channels, are filtered here; those that were keep their slots."""
+        slot = np.full(count, -1, np.intp)
+        slot[channels] = grown(self._slot, count, -1)[channels]
+        fresh = channels[slot[channels] < 0]
+        slot[fresh] = len(self._heard_ns) + np.arange(len(fresh))
+        self._slot = slot
+        self._heard_ns = grown(self._heard_ns, len(self._heard_ns) + len(fresh), _NEVER)
+        self._filter.grow(len(self._heard_ns))
+
+    def step(self, grouped: Segments, here: Flags, time_ns: Ints, value: Floats, is_spike: Flags) -> Floats:
+        """Filter the groups that are `here` [k]; returns all values, and adds to `is_spike`."""
+        if here.all():
+            runs = self._runs(self._slot[grouped.series], grouped.starts, grouped.rank, time_ns)
+            out, spikes = self._filter.step(runs, time_ns, value)
+            if spikes is not None:
+                is_spike |= spikes
+            return out
+        mine = np.flatnonzero(here[grouped.rank])
+        sizes = np.diff(np.append(grouped.starts, len(grouped.rank)))[here]
+        starts = np.cumsum(sizes) - sizes
+        rank = np.repeat(np.arange(len(sizes)), sizes)
+        runs = self._runs(self._slot[grouped.series[here]], starts, rank, time_ns[mine])
+        out = value.copy()
+        out[mine], spikes = self._filter.step(runs, time_ns[mine], value[mine])
+        if spikes is not None:
+            is_spike[mine] |= spikes
+        return out
+
+    def _runs(self, slot: Ids, starts: Ids, rank: Ids, time_ns: Ints) -> Runs:
+        """Cut each slot's readings where a gap is too long."""
+        heard_ns = self._heard_ns[slot]
+        last = np.append(starts[1:], len(time_ns)) - 1
+        self._heard_ns[slot] = time_ns[last]
+        is_new = heard_ns == _NEVER
+        if self._max_gap_ns == _NO_GAP_NS:
+            return Runs(slot, starts, rank, is_new, np.ones(len(slot), bool))
+        before = np.append(_NEVER, time_ns[:-1])
+        before[starts] = heard_ns
+        begins = time_ns - before > self._max_gap_ns
+        cut = begins.copy()
+        cut[starts] = True
+        at = np.flatnonzero(cut)
+        owner = rank[at]
+        return Runs(slot[owner], at, np.cumsum(cut) - 1, begins[at], np.append(owner[1:] != owner[:-1], True))
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"slot": self._slot, "heard_ns": self._heard_ns, "filter": self._filter_state()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self._slot, self._heard_ns = saved["slot"], saved["heard_ns"]
+        vars(self._filter).update(saved["filter"])
+
+    def _filter_state(self) -> dict[str, Any]:
+        """The arrays: what begins with an underscore is made from the settings."""
+        return {name: value for name, value in vars(self._filter).items() if not name.startswith("_")}

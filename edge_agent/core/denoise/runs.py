@@ -1,0 +1,106 @@
+"""What a filter is, and what it is given.
+
+A filter has one setting and serves any number of channels; each has a slot in its arrays. It is given runs: finite
+readings of one slot whose times ascend, without a gap that the setting calls one. What is missing, bad or out of order
+never gets here (see chain.py). A run that is new begins with a blank memory; the last run of a slot is what it
+remembers.
+
+Each filter: causal; results depend on the readings before, never on how they were cut into batches, bit for bit; its
+attributes are its whole state: plain arrays whose first axis is the slot.
+"""
+
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edge_agent.core.settings import Strict
+
+Ids = NDArray[np.intp]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Runs(NamedTuple):
+    """How m readings, sorted by slot and by time within it, fall into k runs. No run is empty."""
+
+    slot: Ids  # [k], ascending; a slot may have several runs
+    starts: Ids  # [k], the first reading of each
+    rank: Ids  # [m], the run of each reading
+    is_new: Flags  # [k], nothing that the slot remembers counts
+    is_last: Flags  # [k], the slot's last run
+
+    @property
+    def lengths(self) -> Ids:
+        """[k], readings of each run."""
+        return np.diff(np.append(self.starts, len(self.rank)))
+
+
+class Filter(Protocol):
+    """One filter with one setting."""
+
+    def grow(self, slots: int) -> None:
+        """Make room for more slots."""
+        ...
+
+    def step(self, runs: Runs, time_ns: Ints, value: Floats) -> tuple[Floats, Flags | None]:
+        """Filter m readings [m]. Returns their filtered values [m], and which are spikes [m] (None: none are)."""
+        ...
+
+
+class FilterSettings(Strict):
+    """What every filter can be told."""
+
+    max_gap_s: float | None = Field(None, gt=0, description="after a longer gap the filter begins anew; none: never")
+
+
+def remembered(runs: Runs, state: NDArray[Scalar], blank: float) -> NDArray[Scalar]:
+    """What each run begins with, [k, …]: a copy of the slot's state, `blank` for a new run."""
+    before = state[runs.slot]
+    before[runs.is_new] = blank
+    return before
+
+
+def remember(runs: Runs, state: NDArray[Scalar], after: NDArray[Scalar]) -> None:
+    """Keep what the runs end with, [k, …]."""
+    state[runs.slot[runs.is_last]] = after[runs.is_last]
+
+
+class Lagged(NamedTuple):
+    """m readings each with the w - 1 before it, as w views into one array: no window is copied.
+
+    Column j at position p is the reading j before the newest one of the window that ends there. Positions that are no
+    reading's hold windows across two runs: `at` picks the readings' own.
+    """
+
+    columns: list[Floats]  # [w] of [positions], newest first; NaN where no reading was
+    at: Ids  # [m]
+
+
+def lagged(runs: Runs, value: Floats, history: Floats) -> Lagged:
+    """The window that ends at each reading; `history` [slots, w - 1], newest last, is brought up to date in place."""
+    before = history.shape[1]
+    k = len(runs.slot)
+    longest = np.empty(len(value) + k * before)
+    bases = runs.starts + np.arange(k) * before
+    new = np.arange(len(value)) + (runs.rank + 1) * before
+    longest[new] = value
+    longest[bases[:, None] + np.arange(before)] = remembered(runs, history, np.nan)
+    ends = np.append(bases[1:], len(longest))
+    remember(runs, history, longest[ends[:, None] - before + np.arange(before)])
+    positions = len(longest) - before
+    return Lagged([longest[before - j : before - j + positions] for j in range(before + 1)], new - before)
+
+
+def rows(window: Lagged, which: Ids) -> Floats:
+    """The windows of some readings, [len(which), w], oldest first: a copy."""
+    width = len(window.columns)
+    newest = window.columns[0]
+    base = window.columns[-1]
+    whole = np.lib.stride_tricks.as_strided(base, (len(newest) + width - 1,), base.strides, writeable=False)
+    out: Floats = sliding_window_view(whole, width)[window.at[which]]
+    return out
