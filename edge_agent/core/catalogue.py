@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core.align import Grid
+from edge_agent.core.denoise import AnyFilterSettings
 from edge_agent.core.readings import ChannelKey
 
 _NEVER_NS = np.iinfo(np.int64).max
@@ -21,8 +22,7 @@ class Catalogue:
         self.high: NDArray[np.float64] = np.empty(0)
         self.max_rate_per_s: NDArray[np.float64] = np.empty(0)
         self.flat_ns: NDArray[np.int64] = np.empty(0, np.int64)
-        self.hampel_window: NDArray[np.int64] = np.empty(0, np.int64)
-        self.hampel_sigmas: NDArray[np.float64] = np.empty(0)
+        self.chains: list[tuple[AnyFilterSettings, ...]] = []  # [channels]
         self.grid = Grid(*(np.empty(0, np.int64) for _ in range(4)))
         self._numbers: dict[ChannelKey, int] = {}
         self._asset_numbers: dict[str, int] = {}
@@ -58,8 +58,7 @@ class Catalogue:
         self.flat_ns = np.array(
             [round(rule.flat_s * 1e9) if rule and rule.flat_s else _NEVER_NS for rule in rules], np.int64
         )
-        self.hampel_window = np.array([rule.hampel_window if rule else 0 for rule in rules], np.int64)
-        self.hampel_sigmas = np.array([rule.hampel_sigmas if rule else 0.0 for rule in rules])
+        self.chains = [rule.denoise if rule else () for rule in rules]
         self.grid = _grid(config, self.assets)
 
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,27 +26,16 @@ from edge_agent.core import clean
 from edge_agent.core.align import Align, Frames
 from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.checks import Neighbours
-from edge_agent.core.decide import Decide, Scores
-from edge_agent.core.denoise.hampel import Hampel
+from edge_agent.core.denoise.chain import Chains
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, join_readings
 from edge_agent.core.features import FEATURES
 from edge_agent.core.readings import Readings, join
 from edge_agent.core.repeats import Repeats
 from edge_agent.core.results import Results
-from edge_agent.core.segments import grown
-from edge_agent.core.window import Windowing
-from models.bundle import Manifest
+from edge_agent.core.rows import Rows
+from edge_agent.core.segments import Segments, kept, segments
+from edge_agent.core.watch import Model, Watch
 from models.contract.quality import BAD_FROM, Quality
-
-
-class Model(Protocol):
-    """A model that scores windows; deterministic, and independent of how windows are batched."""
-
-    manifest: Manifest
-
-    def score(self, frames: NDArray[np.float32]) -> Scores:
-        """frames: float32 [n, window, channels] -> outputs [n]."""
-        ...
 
 
 class Pipeline:
@@ -57,11 +46,12 @@ class Pipeline:
         self._config: EdgeConfig | None = None
         self._configured: Configured | None = None
         self._catalogue = Catalogue()
-        self._hampel: dict[int, Hampel] = {}  # by window
+        self._chains = Chains()
+        self._known = 0  # channels that the stages have room for
         self._align = Align()
         self._repeats = Repeats()
         self._neighbours = Neighbours()
-        self._watches: dict[str, _Watch] = {}  # by digest
+        self._watches: dict[str, Watch] = {}  # by digest
         self.counts: Counter[str] = Counter()  # since the last start: repeated, late, spikes, bad_range, unscored
 
     @property
@@ -96,25 +86,64 @@ class Pipeline:
         else:
             readings = join_readings(entries)
         ids = catalogue.number(readings.channels, self._config)[readings.index]
-        time_ns, value, quality = readings.time_ns, readings.value, readings.quality
-        self._repeats.grow(len(catalogue.channels))
-        is_repeated, conflicts = self._repeats.step(ids, time_ns, value)
-        if is_repeated.any() or conflicts.any():
-            self.counts["repeated"] += int(is_repeated.sum())
-            quality = np.where(conflicts > 0, np.uint8(Quality.UNCERTAIN_CONFLICT), quality)
-            fresh = ~is_repeated
-            ids, conflicts = ids[fresh], conflicts[fresh]
-            time_ns, value, quality = time_ns[fresh], value[fresh], quality[fresh]
-        self._align.grow(len(catalogue.channels), len(catalogue.assets))
-        quality = clean.check_range(value, quality, catalogue.low[ids], catalogue.high[ids])
-        quality = self._check(ids, time_ns, value, quality)
-        denoised, quality = self._denoise(ids, clean.usable(value, quality), quality)
-        late, frames = self._align.step(catalogue.grid, ids, catalogue.asset_of[ids], time_ns, denoised)
-        quality = np.where(late & (quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), quality)
+        self._grow()
+        # Up to the alignment the stages work channel by channel, and share one grouping.
+        grouped = segments(ids)
+        nothing = np.zeros(len(ids), np.int64)
+        rows = Rows(readings.time_ns, readings.value, readings.value, readings.quality, nothing).at(grouped.order)
+        grouped, rows, place = self._leave_out_repeats(grouped, rows)
+        rows = self._clean(grouped, rows)
+        arrived = _inverse(place)
+        ids, rows = grouped.series[grouped.rank][arrived], rows.at(arrived)
+        late, frames = self._align.step(catalogue.grid, ids, catalogue.asset_of[ids], rows.time_ns, rows.denoised)
         self.counts["late"] += int(late.sum())
-        self.counts["bad_range"] += int(np.sum(quality == Quality.BAD_RANGE))
-        results.add_readings(catalogue.channels, ids, time_ns + conflicts, value, denoised, quality)
+        quality = np.where(late & (rows.quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), rows.quality)
+        results.add_readings(catalogue.channels, ids, rows.time_ns + rows.shift_ns, rows.value, rows.denoised, quality)
         self._score(frames, results)
+
+    def _leave_out_repeats(self, grouped: Segments, rows: Rows) -> tuple[Segments, Rows, NDArray[np.intp]]:
+        """What is left, in grouped order, and the place of each in the order of arrival."""
+        is_repeated, conflicts = self._repeats.step(grouped, rows.time_ns, rows.value)
+        if conflicts.any():
+            quality = np.where(conflicts > 0, np.uint8(Quality.UNCERTAIN_CONFLICT), rows.quality)
+            rows = rows._replace(quality=quality, shift_ns=conflicts)
+        place = grouped.order
+        if not is_repeated.any():
+            return grouped, rows, place
+        self.counts["repeated"] += int(is_repeated.sum())
+        fresh = ~is_repeated
+        place = (np.cumsum(fresh[_inverse(place)]) - 1)[place[fresh]]
+        return kept(grouped, fresh), rows.at(fresh), place
+
+    def _clean(self, grouped: Segments, rows: Rows) -> Rows:
+        """Checks and filters, in grouped order."""
+        catalogue = self._catalogue
+        channel = grouped.series[grouped.rank]
+        time_ns, value = rows.time_ns, rows.value
+        quality = clean.check_range(value, rows.quality, catalogue.low[channel], catalogue.high[channel])
+        quality = self._check(channel, time_ns, value, quality)
+        usable = quality < BAD_FROM
+        self.counts["bad_range"] += len(usable) - int(usable.sum())
+        if usable.all():
+            denoised, is_spike = self._chains.step(grouped, time_ns, value)
+        else:
+            denoised, is_spike = np.full(len(value), np.nan), np.zeros(len(value), bool)
+            sound = self._chains.step(kept(grouped, usable), time_ns[usable], value[usable])
+            denoised[usable], is_spike[usable] = sound
+        self.counts["spikes"] += int(is_spike.sum())
+        quality = np.where(is_spike, np.uint8(Quality.UNCERTAIN_SPIKE), quality)
+        return rows._replace(denoised=denoised, quality=quality)
+
+    def _grow(self) -> None:
+        """Make room for channels that are new."""
+        catalogue = self._catalogue
+        channels = len(catalogue.channels)
+        if channels > self._known:
+            self._known = channels
+            self._repeats.grow(channels)
+            self._neighbours.grow(channels)
+            self._chains.settle(catalogue.chains)
+            self._align.grow(channels, len(catalogue.assets))
 
     @property
     def listened_ns(self) -> int:
@@ -142,40 +171,17 @@ class Pipeline:
         self.counts["flat"] += int(flat.sum())
         return marked
 
-    def _denoise(
-        self, ids: NDArray[np.intp], value: NDArray[np.float64], quality: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-        widths = self._catalogue.hampel_window[ids]
-        denoised, marked = value.copy(), quality.copy()
-        for width in np.unique(widths[widths > 0]).tolist():
-            hampel = self._hampel.setdefault(width, Hampel(width))
-            hampel.grow(len(self._catalogue.channels))
-            mine = widths == width
-            denoised[mine], spike = hampel.step(ids[mine], value[mine], self._catalogue.hampel_sigmas[ids[mine]])
-            at = np.flatnonzero(mine)[spike]
-            marked[at] = Quality.UNCERTAIN_SPIKE
-            self.counts["spikes"] += len(at)
-        return denoised, marked
-
     def _score(self, frames: Frames, results: Results) -> None:
-        if not len(frames.asset):
-            return
-        for watch in self._watches.values():
-            watch.grow(self._catalogue)
-            windows = watch.windowing.step(frames, watch.inputs)
-            self.counts["unscored"] += windows.unscored
-            if len(windows.asset):
-                manifest = watch.model.manifest
-                scores = watch.model.score(windows.frames)
-                assets = [self._catalogue.assets[i] for i in windows.asset]
-                results.add_scores(assets, manifest.name, manifest.version, windows.time_ns, scores)
-                results.add_alarms(watch.decide.step(assets, windows.time_ns, scores))
+        if len(frames.asset):
+            for watch in self._watches.values():
+                self.counts["unscored"] += watch.step(frames, self._catalogue, results)
 
     def _configure(self, entry: Configured) -> None:
         """Take over a configuration. State survives where it still means the same."""
         before = self._catalogue.grid.period_ns
         self._config, self._configured = EdgeConfig.model_validate_json(entry.config), entry
         self._catalogue.settle(self._config)
+        self._chains.settle(self._catalogue.chains)
         period = self._catalogue.grid.period_ns
         if len(before) and (before != period[: len(before)]).any():
             # Cells of another grid have other numbers: the open ones cannot be carried over.
@@ -184,7 +190,7 @@ class Pipeline:
             self._watches = {}
         wanted = {entry.digests[str(path)] for rule in self._config.assets for path in rule.models}
         kept = {digest: watch for digest, watch in self._watches.items() if digest in wanted}
-        self._watches = {d: kept.get(d) or _Watch(d, self._find_model(d)) for d in sorted(wanted)}
+        self._watches = {d: kept.get(d) or Watch(d, self._find_model(d)) for d in sorted(wanted)}
         for watch in self._watches.values():
             watch.configure(self._config, entry.digests)
 
@@ -198,7 +204,7 @@ class Pipeline:
                 "repeats": vars(self._repeats),
                 "neighbours": vars(self._neighbours),
                 "align": vars(self._align),
-                "hampel": [[width, hampel.history] for width, hampel in self._hampel.items()],
+                "chains": self._chains.snapshot(),
                 "watches": [watch.snapshot() for watch in self._watches.values()],
             }
         )
@@ -213,62 +219,10 @@ class Pipeline:
         vars(self._repeats).update(state["repeats"])
         vars(self._neighbours).update(state["neighbours"])
         vars(self._align).update(state["align"])
-        for width, history in state["hampel"]:
-            self._hampel[width] = Hampel(width)
-            self._hampel[width].history = history
+        self._chains.settle(self._catalogue.chains)
+        self._chains.restore(state["chains"])
         for saved in state["watches"]:
             self._watches[saved["digest"]].restore(saved)
-
-
-class _Watch:
-    """One model and what it needs to remember."""
-
-    def __init__(self, digest: str, model: Model) -> None:
-        self.digest, self.model = digest, model
-        manifest = model.manifest
-        self._position = {channel.name: i for i, channel in enumerate(manifest.channels)}
-        self.windowing = Windowing(manifest.window, manifest.stride, len(manifest.channels))
-        self.decide = Decide(manifest)
-        self.inputs = np.empty((0, len(manifest.channels)), np.intp)  # [assets, width], channel numbers, -1 = none
-        self._watched: Callable[[str], bool] = lambda _asset: False
-        self._known = 0
-
-    def configure(self, config: EdgeConfig, digests: dict[str, str]) -> None:
-        """Which assets to watch may have changed."""
-
-        def watched(asset: str) -> bool:
-            rule = config.asset_rule(asset)
-            return rule is not None and any(digests[str(path)] == self.digest for path in rule.models)
-
-        self._watched = watched
-        self.inputs, self._known = self.inputs[:0], 0
-
-    def grow(self, catalogue: Catalogue) -> None:
-        """Take notice of channels that are new."""
-        if self._known == len(catalogue.channels):
-            return
-        self.inputs = grown(self.inputs, len(catalogue.assets), -1)
-        for number in range(self._known, len(catalogue.channels)):
-            asset, channel = catalogue.channels[number]
-            if channel in self._position and self._watched(asset):
-                self.inputs[catalogue.asset_of[number], self._position[channel]] = number
-        self._known = len(catalogue.channels)
-        self.windowing.grow(len(catalogue.assets))
-
-    def snapshot(self) -> dict[str, Any]:
-        """Frames, cells and alarm states."""
-        states = {asset: list(state) for asset, state in self.decide.states.items()}
-        return {
-            "digest": self.digest,
-            "frames": self.windowing.frames,
-            "cells": self.windowing.cells,
-            "states": states,
-        }
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """The reverse."""
-        self.windowing.frames, self.windowing.cells = saved["frames"], saved["cells"]
-        self.decide.states = {asset: (opened, streak) for asset, (opened, streak) in saved["states"].items()}
 
 
 def with_features(entry: Data) -> Readings:
@@ -297,3 +251,10 @@ def with_features(entry: Data) -> Readings:
         np.insert(readings.value, position, value),
         np.insert(readings.quality, position, Quality.GOOD),
     )
+
+
+def _inverse(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where each position went: the permutation that undoes `order`."""
+    out = np.empty_like(order)
+    out[order] = np.arange(len(order))
+    return out

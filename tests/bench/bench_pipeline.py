@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import AssetRule, ChannelRule, EdgeConfig, Topic
+from edge_agent.core.denoise import HampelSettings
 from edge_agent.core.entries import Configured, Data
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import ChannelKey, Readings
@@ -127,7 +128,7 @@ def config() -> EdgeConfig:
         gateway="bench",
         state_dir=Path("unused"),
         topics=(Topic(template="bench/{asset}/{channel}"),),
-        channels=(ChannelRule(match="*/*", range=(-100.0, 100.0), hampel_window=7),),
+        channels=(ChannelRule(match="*/*", range=(-100.0, 100.0), denoise=(HampelSettings(window=7),)),),
         assets=(AssetRule(match="*"),),
     )
 

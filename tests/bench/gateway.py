@@ -45,7 +45,7 @@ site = "bench"
 gateway = "bench"
 state_dir = "state"
 topics = [{{ template = "factory/{{line}}/{{asset}}/{{channel}}" }}, {{ template = "factory/{{line}}/{{asset}}" }}]
-channels = [{{ match = "*/*", range = [0, 10000], hampel_window = 7 }}]
+channels = [{{ match = "*/*", range = [0, 10000], denoise = [{{ filter = "hampel", window = 7 }}] }}]
 assets = [{{ match = "pump-*", period_s = 0.5, models = ["{_MODEL}"] }}, {{ match = "*" }}]
 sensor_broker = {{ port = {sensor_port} }}
 uplink = {{ port = {uplink_port} }}

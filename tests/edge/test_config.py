@@ -30,7 +30,7 @@ template = "factory/{line}/{asset}/{channel}"
 match = "pump-*/temperature"
 unit = "degC"
 range = [-40.0, 180.0]
-hampel_window = 7
+denoise = [{ filter = "hampel", window = 7 }]
 
 [[channels]]
 match = "*/vibration"
@@ -88,7 +88,7 @@ def test_a_configuration_that_loads_comes_back_equal_from_the_json_that_the_jour
 FAULTS: list[tuple[str, str, str, str]] = [
     # (text of the example, what stands there instead, key, words)
     ('gateway = "gw-1"', 'gateway = "gw-1"\ngatway = "x"', "gatway", "did you mean 'gateway'"),
-    ("hampel_window = 7", "hampel_windw = 7", "channels[0].hampel_windw", "did you mean 'hampel_window'"),
+    ("window = 7", "windw = 7", "channels[0].denoise[0].windw", "did you mean 'window'"),
     ("period_s = 0.5", "period_ms = 500", "assets[0].period_ms", "unknown key"),
     ('site = "north"', "", "site", "is missing"),
     ('site = "north"', 'site = "a/b"', "site", "text matching"),
@@ -98,8 +98,9 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("[-40.0, 180.0]", "[1.0]", "channels[0].range[1]", "is missing"),
     ("[-40.0, 180.0]", "[-40.0, inf]", "channels[0].range[1]", "finite"),
     ("[-40.0, 180.0]", "[nan, 1.0]", "channels[0].range[0]", "finite"),
-    ("hampel_window = 7", "hampel_window = 2", "channels[0]", "allowed are 0 (off) and 3 to 99"),
-    ("hampel_window = 7", "hampel_window = 100", "channels[0]", "allowed are 0 (off) and 3 to 99"),
+    ("window = 7", "window = 2", "channels[0].denoise[0].window", "at least 3"),
+    ("window = 7", "window = 100", "channels[0].denoise[0].window", "at most 99"),
+    ('"hampel"', '"hample"', "channels[0].denoise[0].filter", "'hampel'"),
     ('kind = "waveform"', 'kind = "waveform"\nrange = [0, 1]', "channels[1]", "a waveform takes no range"),
     ('kind = "waveform"', 'kind = "wave"', "channels[1].kind", "allowed: 'value' or 'waveform'"),
     ('match = "*/*"', 'match = "*"', "channels[2].match", "text matching"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core.repeats import DEPTH, Repeats
+from edge_agent.core.segments import segments
 
 Reading = tuple[int, int, float]  # channel, time, value
 readings = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.sampled_from([0.0, 1.0])), max_size=90)
@@ -19,7 +20,10 @@ def in_steps(rows: list[Reading], cuts: list[int]) -> list[tuple[bool, int]]:
     bounds = sorted({0, *(c for c in cuts if c < len(rows)), len(rows)})
     for begin, end in pairwise(bounds):
         ids, times, values = (np.array(column) for column in zip(*rows[begin:end], strict=True))
-        is_repeated, conflicts = repeats.step(ids.astype(np.intp), times.astype(np.int64), values.astype(float))
+        grouped = segments(ids.astype(np.intp))
+        columns = repeats.step(grouped, times.astype(np.int64)[grouped.order], values.astype(float)[grouped.order])
+        is_repeated, conflicts = (np.empty_like(column) for column in columns)
+        is_repeated[grouped.order], conflicts[grouped.order] = columns
         found += list(zip(is_repeated.tolist(), conflicts.tolist(), strict=True))
     return found
 

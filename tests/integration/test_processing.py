@@ -30,7 +30,7 @@ CONFIG = EdgeConfig.model_validate(
         "gateway": "g",
         "state_dir": "state",
         "topics": [{"template": "{asset}/{channel}"}],
-        "channels": [{"match": "*/*", "hampel_window": 3}],
+        "channels": [{"match": "*/*", "denoise": [{"filter": "hampel", "window": 3}]}],
         "assets": [{"match": "*", "lateness_s": 0.0, "idle_s": 2.0, "models": ["mean"]}],
         "outbox": {"batch_rows": 7},
     }

@@ -16,7 +16,8 @@ from pydantic import Field
 from edge_agent.core.denoise.runs import FilterSettings, Flags, Floats, Ints, Lagged, Runs, lagged, rows
 from edge_agent.core.segments import grown
 
-_WIDEST = 15  # up to here a network of minima and maxima over whole columns beats a sort of each row, 5 times and more
+# A network of minima and maxima over whole columns beats a sort of each row by far, where there are many rows.
+_WIDEST, _FEW = 15, 400
 
 
 class MedianSettings(FilterSettings):
@@ -55,7 +56,7 @@ def medians(columns: Sequence[Floats]) -> Floats:
     """The median of the values that stand at the same position, [positions]; NaN where one of them is."""
     width = len(columns)
     low, high = (width - 1) // 2, width // 2
-    if width > _WIDEST:
+    if width > _WIDEST or len(columns[0]) < _FEW:
         middle = np.partition(np.column_stack(columns), (low, high), axis=1)
         out: Floats = (middle[:, low] + middle[:, high]) / 2
         return out

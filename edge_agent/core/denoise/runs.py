@@ -12,7 +12,6 @@ attributes are its whole state: plain arrays whose first axis is the slot.
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -23,6 +22,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
+_SPARSE = 2  # from so many positions a reading on, a window of its own for each is cheaper
 
 
 class Runs(NamedTuple):
@@ -71,10 +71,11 @@ def remember(runs: Runs, state: NDArray[Scalar], after: NDArray[Scalar]) -> None
 
 
 class Lagged(NamedTuple):
-    """m readings each with the w - 1 before it, as w views into one array: no window is copied.
+    """m readings each with the w - 1 before it, as w columns.
 
-    Column j at position p is the reading j before the newest one of the window that ends there. Positions that are no
-    reading's hold windows across two runs: `at` picks the readings' own.
+    Column j at position p is the reading j before the newest one of the window that ends there. `at` picks the
+    readings' own positions: of long runs the columns are views into one array, so that no window is copied, and there
+    are windows across two runs among them, which are nobody's.
     """
 
     columns: list[Floats]  # [w] of [positions], newest first; NaN where no reading was
@@ -93,14 +94,11 @@ def lagged(runs: Runs, value: Floats, history: Floats) -> Lagged:
     ends = np.append(bases[1:], len(longest))
     remember(runs, history, longest[ends[:, None] - before + np.arange(before)])
     positions = len(longest) - before
+    if positions > _SPARSE * len(value):
+        return Lagged([longest[new - j] for j in range(before + 1)], np.arange(len(value)))
     return Lagged([longest[before - j : before - j + positions] for j in range(before + 1)], new - before)
 
 
 def rows(window: Lagged, which: Ids) -> Floats:
     """The windows of some readings, [len(which), w], oldest first: a copy."""
-    width = len(window.columns)
-    newest = window.columns[0]
-    base = window.columns[-1]
-    whole = np.lib.stride_tricks.as_strided(base, (len(newest) + width - 1,), base.strides, writeable=False)
-    out: Floats = sliding_window_view(whole, width)[window.at[which]]
-    return out
+    return np.column_stack([column[window.at[which]] for column in reversed(window.columns)])
