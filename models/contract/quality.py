@@ -20,7 +20,17 @@ class Quality(IntEnum):
     UNCERTAIN_CONFLICT = 0x44
     UNCERTAIN_RATE = 0x45
     UNCERTAIN_FLAT = 0x46
+    UNCERTAIN_STALE = 0x48  # the source is gone, or says that it has no value any more
+    UNCERTAIN_SOURCE = 0x49  # the sender itself says so
+    UNCERTAIN_OPERATING = 0x4A  # outside the range of normal operation
+    UNCERTAIN_ORDER = 0x4B  # its time is not above all before on its channel
+    UNCERTAIN_NO_DATA = 0x4C  # nothing came for long: the last value, again
+    UNCERTAIN_CLOCK = 0x4D  # the sender's clock is ahead or behind
+    UNCERTAIN_CLOCK_JUMP = 0x4E  # the sender's clock was set back: it has told this time before
+    UNCERTAIN_QUANTUM = 0x4F  # values come in much coarser steps than before
+    UNCERTAIN_DISAGREES = 0x50  # with the sensors beside it
     BAD_RANGE = 0x81
+    BAD_SOURCE = 0x82  # the sender itself says so
 
 
 def label(code: float) -> str:
