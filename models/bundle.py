@@ -62,7 +62,11 @@ class Threshold(_Strict):
 
 
 class Manifest(_Strict):
-    """What a model is. The graph takes `window`: float32 [batch, window, channels], oldest frame first."""
+    """What a model is. The graph takes `window`: float32 [batch, window, width], oldest frame first.
+
+    `width` is the number of channels. With a mask it is twice that: the values, 0 where one is missing; then for
+    each channel 1 where its value is present, else 0.
+    """
 
     name: Name
     version: Name
@@ -71,6 +75,9 @@ class Manifest(_Strict):
     sample_period_s: float = Field(gt=0, description="the grid the channels are aligned to")
     window: int = Field(ge=1, description="frames per window")
     stride: int = Field(1, ge=1, description="frames from one window to the next")
+    missing: Literal["abstain", "mask"] = Field(
+        "abstain", description="a window with a missing value is not scored; or the graph is told by a mask"
+    )
     outputs: tuple[Output, ...] = Field(
         min_length=1, description="graph outputs, float32 [batch, 1]; contribution is [batch, channels]"
     )
@@ -78,6 +85,11 @@ class Manifest(_Strict):
     trained_on: str
     evaluation: dict[str, float] = {}
     digest: str = Field("", description="SHA-256 of model.onnx, hex")
+
+    @property
+    def width(self) -> int:
+        """Columns of the graph's input."""
+        return len(self.channels) * (2 if self.missing == "mask" else 1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":

@@ -2,7 +2,9 @@
 
 A window ends at each frame whose cell is a multiple of the model's stride (counted from 1970, so that a
 restart changes nothing), if the frames before it follow each other without a gap. A window in which a
-channel is missing is not scored: it is counted, for an abstention is not a zero. Warm-up: window - 1 frames.
+channel is missing is not scored: it is counted, for an abstention is not a zero. A model with a mask is told what
+is missing: its frames hold the values, 0 where one is missing, then for each channel 1 where it is present, else 0;
+only a window with nothing in it is not scored. Warm-up: window - 1 frames.
 """
 
 from typing import NamedTuple
@@ -21,15 +23,15 @@ class Windows(NamedTuple):
 
     asset: Ids  # [n]
     time_ns: NDArray[np.int64]  # [n], of the last frame
-    frames: NDArray[np.float32]  # [n, window, channels]
+    frames: NDArray[np.float32]  # [n, window, channels], with a mask twice as many columns
     unscored: int
 
 
 class Windowing:
     """State: per asset the last window - 1 frames and their cells."""
 
-    def __init__(self, window: int, stride: int, channels: int) -> None:
-        self.window, self.stride, self.width = window, stride, channels
+    def __init__(self, window: int, stride: int, channels: int, *, masked: bool = False) -> None:
+        self.window, self.stride, self.width, self.masked = window, stride, channels, masked
         self.frames: NDArray[np.float64] = np.empty((0, window - 1, channels))
         self.cells: NDArray[np.int64] = np.empty((0, window - 1), np.int64)
 
@@ -40,16 +42,22 @@ class Windowing:
 
     def step(self, closed: Frames, channels: Ids) -> Windows:
         """Take the frames that closed. channels: [assets, width], the channel of each input; row -1 = not watched."""
-        watched = np.flatnonzero((channels[closed.asset] >= 0).any(axis=1))
+        inputs = channels[closed.asset]
+        watched = np.flatnonzero((inputs >= 0).any(axis=1))
         asset, cell = closed.asset[watched], closed.cell[watched]
         if not len(watched):
-            return Windows(asset, cell, np.empty((0, self.window, self.width), np.float32), 0)
-        values = closed.lookup(channels[closed.asset])[watched]
+            columns = self.width * (2 if self.masked else 1)
+            return Windows(asset, cell, np.empty((0, self.window, columns), np.float32), 0)
+        values = closed.lookup(inputs[watched], watched)
         grouped = segments(asset)
         frames, cells = windows(grouped, values, self.frames), windows(grouped, cell, self.cells)
         ends = cells[:, -1] % self.stride == 0
-        whole = ends & (cells[:, 0] == cells[:, -1] - (self.window - 1)) & np.isfinite(frames).all(axis=(1, 2))
+        # One not finite stands for a missing value; so does one that float32 cannot hold.
+        there = np.abs(frames) <= np.finfo(np.float32).max
+        enough = there.any(axis=(1, 2)) if self.masked else there.all(axis=(1, 2))
+        whole = ends & (cells[:, 0] == cells[:, -1] - (self.window - 1)) & enough
         at = watched[grouped.order][whole]
-        return Windows(
-            closed.asset[at], closed.time_ns[at], frames[whole].astype(np.float32), int(np.sum(ends & ~whole))
-        )
+        content = frames[whole]
+        if self.masked:
+            content = np.concatenate((np.where(there[whole], content, 0), there[whole]), axis=2)
+        return Windows(closed.asset[at], closed.time_ns[at], content.astype(np.float32), int(np.sum(ends & ~whole)))

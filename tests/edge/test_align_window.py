@@ -64,10 +64,10 @@ def vectorised(steps: list[Step], window: int, stride: int) -> Found:
         channel = np.array([r.channel for r in step.readings], np.intp)
         time_ns = np.array([r.time_ns for r in step.readings], np.int64)
         value = np.array([r.value for r in step.readings], np.float64)
-        ticked = align.tick(GRID, step.listened_ns)
+        unscored += _collect(align.tick(GRID, step.listened_ns), windowing, found)
         late, frames = align.step(GRID, channel, ASSET_OF[channel], time_ns, value)
         found.late.extend(late.tolist())
-        unscored += _collect(ticked, windowing, found) + _collect(frames, windowing, found)
+        unscored += _collect(frames, windowing, found)
     return found._replace(unscored=unscored)
 
 
