@@ -11,6 +11,8 @@ Rules
 4. The broker is pinged after a second without a packet. Silence from then on for half the keep-alive time, at most
    ten seconds, is a half-open connection.
 5. What the broker sends can end the connection, never the thread.
+6. A Sparkplug host application (`sparkplug_host_id`) starts clean, as its specification wants it: the broker keeps
+   nothing for it. Each connection begins with its state; whoever denies that is contradicted.
 """
 
 import random
@@ -38,6 +40,7 @@ from edge_agent.core.packets import (
     Publish,
 )
 from edge_agent.core.reconnect import End, Reconnects
+from edge_agent.core.sparkplug.outgoing import HostState
 
 _CONNACK_S = 10.0
 _PING_S = 1.0
@@ -97,6 +100,7 @@ class LeanLink:
         self._subscribing: dict[int, list[str]] = {}
         self._may_watch_drops = True
         self._must_drop = threading.Event()
+        self._state = HostState(broker.sparkplug_host_id) if broker.sparkplug_host_id else None
 
     @property
     def is_connected(self) -> bool:
@@ -145,10 +149,22 @@ class LeanLink:
         except OSError as error:
             self._end(End.CLOSED, error)
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """At QoS 0, now or as soon as the socket takes it; False: there is no connection."""
+        if self._stream is None or not self._is_subscribed:
+            return False
+        try:
+            self._stream.send(mqtt5.PublishPacket(topic, payload).write())
+        except OSError as error:
+            self._end(End.CLOSED, error)
+            return False
+        return True
+
     def stop(self) -> None:
         """Disconnect within a second; the broker keeps the session and what was not acknowledged."""
         if self._stream is not None:
-            self._stream.close(mqtt5.DisconnectPacket().write() if self._connected else b"")
+            farewell = self._said(is_online=False) + mqtt5.DisconnectPacket().write()
+            self._stream.close(farewell if self._connected else b"")
         self._stream = None
         self._connected = self._is_subscribed = False
 
@@ -179,12 +195,19 @@ class LeanLink:
         self._stream = Stream(self._broker.host, self._broker.port, self._context)
         self._buffer.clear()
         password = self._password.get_secret_value().encode() if self._password else None
+        will: mqtt5.Will | None = None
+        if self._state is not None:
+            self._state.time_ms = self._stamps(1)[0] // 1_000_000
+            payload = self._state.payload(is_online=False)
+            will = mqtt5.Will(self._state.topic, payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=True)
         connect = mqtt5.ConnectPacket(
             self._id,
             username=self._broker.username,
             password=password,
+            clean_start=will is not None,
+            will=will,
             keep_alive=self._broker.keepalive_s,
-            session_expiry_interval=self._broker.session_expiry_s,
+            session_expiry_interval=self._broker.session_expiry_s if will is None else 0,
             max_packet_size=LARGEST_PACKET_BYTES,
         )
         self._stream.send(connect.write())
@@ -251,6 +274,8 @@ class LeanLink:
     def _deliver(self, found: list[Publish]) -> None:
         if not self._connected:
             raise MalformedError("a message before the CONNACK")
+        if self._state is not None:
+            found = self._heed_state(self._state, found)
         epoch, is_resumed = self._epoch, self._is_resumed
         self._messages += [
             Message(topic, payload, stamp, epoch, packet_id, is_duplicate and is_resumed)
@@ -260,6 +285,24 @@ class LeanLink:
         self._unacked += size
         self._waiting += size
         self._reconnects.delivered()
+
+    def _heed_state(self, state: HostState, found: list[Publish]) -> list[Publish]:
+        """What others say of this host is no message of a sensor."""
+        if self._stream is not None and any(p[0] == state.topic and state.says_offline(p[1]) for p in found):
+            self._stream.send(self._said(is_online=True))
+        return [packet for packet in found if packet[0] != state.topic]
+
+    def _said(self, *, is_online: bool) -> bytes:
+        """The PUBLISH of the host's state; nothing, where there is no host."""
+        if self._state is None:
+            return b""
+        return mqtt5.PublishPacket(
+            self._state.topic,
+            self._state.payload(is_online=is_online),
+            qos=mqtt5.QoS.AT_LEAST_ONCE,
+            retain=True,
+            packet_id=self._next_id(),
+        ).write()
 
     def _handle(self, packet: mqtt5.Packet) -> None:
         if isinstance(packet, mqtt5.ConnAckPacket):
@@ -274,7 +317,7 @@ class LeanLink:
         elif isinstance(packet, mqtt5.DisconnectPacket):
             is_taken = packet.reason_code is mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
             raise _EndedError(End.TAKEN_OVER if is_taken else End.CLOSED, packet.reason_code.name)
-        elif not isinstance(packet, mqtt5.PingRespPacket | mqtt5.UnsubAckPacket):
+        elif not isinstance(packet, mqtt5.PingRespPacket | mqtt5.UnsubAckPacket | mqtt5.PubAckPacket):
             raise MalformedError(f"a {type(packet).__name__}, which no broker sends to a subscriber")
 
     def _accept(self, packet: mqtt5.ConnAckPacket) -> None:
@@ -284,7 +327,10 @@ class LeanLink:
             raise _RefusedError(packet.reason_code)
         terms = Terms(packet.receive_max, int(packet.max_qos), packet.max_packet_size, packet.session_expiry_interval)
         self._report.connected(
-            is_present=packet.session_present, was_expected=self._epoch > 0, filters=self._filters, terms=terms
+            is_present=packet.session_present,
+            was_expected=self._epoch > 0 and self._state is None,
+            filters=self._filters,
+            terms=terms,
         )
         self._epoch += 1
         self._is_resumed = packet.session_present
@@ -307,6 +353,9 @@ class LeanLink:
         if self._may_watch_drops:
             # A packet of its own: a broker that closes the connection over it is not asked again.
             self._ask(stream, [mqtt5.TopicFilter(DROPPED_TOPIC, max_qos=mqtt5.QoS.AT_MOST_ONCE)])
+        if self._state is not None:
+            own = mqtt5.TopicFilter(self._state.topic, max_qos=mqtt5.QoS.AT_MOST_ONCE)
+            stream.send(mqtt5.SubscribePacket(self._next_id(), [own]).write() + self._said(is_online=True))
         self._held, self._must_subscribe = wanted, False
 
     def _ask(self, stream: Stream, filters: list[mqtt5.TopicFilter]) -> None:
@@ -324,7 +373,9 @@ class LeanLink:
         was_connected = self._connected
         self._connected = self._is_subscribed = False
         if self._stream is not None:
-            self._stream.close(mqtt5.DisconnectPacket().write() if was_connected and end is End.GIVEN_UP else b"")
+            with_will = mqtt5.DisconnectReasonCode.DISCONNECT_WITH_WILL_MESSAGE  # of a host; else there is none
+            farewell = mqtt5.DisconnectPacket(reason_code=with_will) if self._state else mqtt5.DisconnectPacket()
+            self._stream.close(farewell.write() if was_connected and end is End.GIVEN_UP else b"")
             self._stream = None
         if any(DROPPED_TOPIC in names for names in self._subscribing.values()):
             self._may_watch_drops = False

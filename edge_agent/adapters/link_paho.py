@@ -8,6 +8,8 @@ Rules
    does not ping then: a wait of more than the keep-alive time costs the connection, and what it held comes again.
 4. No callback raises: paho's thread would die while the client still says it is connected. A thread that died all the
    same, for instance of a packet that paho cannot read, is noticed by `take` and started again.
+5. A Sparkplug host application (`sparkplug_host_id`) starts clean, as its specification wants it: the broker keeps
+   nothing for it. Each connection begins with its state; whoever denies that is contradicted.
 
 paho does not show when it was answered, so `listened_ns` is the time connected: a half-open connection counts until
 paho notices it, which takes up to twice the keep-alive time.
@@ -38,6 +40,7 @@ from edge_agent.core.broker_terms import DROPPED_TOPIC, Terms, is_granted
 from edge_agent.core.intake import Message
 from edge_agent.core.packets import COMMIT_BYTES, COMMIT_MESSAGES, LARGEST_PACKET_BYTES, MESSAGE_OVERHEAD_BYTES
 from edge_agent.core.reconnect import End, Reconnects
+from edge_agent.core.sparkplug.outgoing import HostState
 from models.broker import TAKEN_OVER
 
 _log = structlog.get_logger()
@@ -67,6 +70,7 @@ class PahoLink:
         self._is_v5 = broker.protocol == "5"
         self._report = Report(broker, client_id)
         self._reconnects = Reconnects(random.Random())  # noqa: S311 - jitter
+        self._state = HostState(broker.sparkplug_host_id) if broker.sparkplug_host_id else None
         self._client = self._make_client(client_id, password)
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
@@ -86,7 +90,7 @@ class PahoLink:
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTv5 if self._is_v5 else mqtt.MQTTv311,
-            clean_session=None if self._is_v5 else False,
+            clean_session=None if self._is_v5 else self._state is not None,
             transport=self._broker.transport,
             manual_ack=True,
         )
@@ -123,10 +127,10 @@ class PahoLink:
         options: dict[str, Any] = {}
         if self._is_v5:
             properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = self._broker.session_expiry_s
+            properties.SessionExpiryInterval = self._broker.session_expiry_s if self._state is None else 0
             properties.ReceiveMaximum = _MAX_PACKETS
             properties.MaximumPacketSize = LARGEST_PACKET_BYTES
-            options = {"clean_start": False, "properties": properties}
+            options = {"clean_start": self._state is not None, "properties": properties}
         self._client.connect_async(self._broker.host, self._broker.port, self._broker.keepalive_s, **options)
         self._client.loop_start()
 
@@ -174,8 +178,14 @@ class PahoLink:
                     if message.packet_id and message.ticket == self._epoch:
                         self._client.ack(message.packet_id, 1)
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """At QoS 0, now or as soon as the socket takes it; False: there is no connection."""
+        return self._is_subscribed and self._client.publish(topic, payload).rc == mqtt.MQTT_ERR_SUCCESS
+
     def stop(self) -> None:
         """Disconnect within a second; the broker keeps the session and what was not acknowledged."""
+        if self._state is not None and self._phase is _Phase.CONNECTED:
+            self._say_state(self._state, is_online=False)
         with self._ready:
             self._stopping = True
             self._ready.notify_all()
@@ -190,6 +200,9 @@ class PahoLink:
         if self._gone:
             self._client.unsubscribe(list(self._gone))
         self._ask(self._filters, 1)
+
+    def _say_state(self, state: HostState, *, is_online: bool) -> None:
+        self._client.publish(state.topic, state.payload(is_online=is_online), qos=1, retain=True)
 
     def _ask(self, filters: list[str], qos: int) -> None:
         options = SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if qos else 0)
@@ -216,8 +229,11 @@ class PahoLink:
         """How long paho waits before its next attempt; it says int, and takes a float."""
         self._client.reconnect_delay_set(cast("int", delay_s), cast("int", delay_s))
 
-    def _on_pre_connect(self, _client: mqtt.Client, _data: object) -> None:
+    def _on_pre_connect(self, client: mqtt.Client, _data: object) -> None:
         self._leave(_Phase.CONNECTING)
+        if self._state is not None:
+            self._state.time_ms = self._stamps(1)[0] // 1_000_000
+            client.will_set(self._state.topic, self._state.payload(is_online=False), qos=1, retain=True)
 
     def _on_connect(
         self,
@@ -238,7 +254,7 @@ class PahoLink:
         self._reconnects.connected(time.monotonic())
         self._report.connected(
             is_present=flags.session_present,
-            was_expected=self._had_session,
+            was_expected=self._had_session and self._state is None,
             filters=self._filters,
             terms=_terms(properties),
         )
@@ -246,6 +262,9 @@ class PahoLink:
         self._subscribe()
         if self._may_watch_drops:
             self._ask([DROPPED_TOPIC], 0)
+        if self._state is not None:
+            self._client.subscribe(self._state.topic, 0)
+            self._say_state(self._state, is_online=True)
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: object) -> None:
         delay_s = self._reconnects.failed()
@@ -292,6 +311,10 @@ class PahoLink:
             topic = repr(packet._topic)  # noqa: SLF001 - the raw bytes have no public name
         if topic == DROPPED_TOPIC:
             self._report.dropped(bytes(packet.payload))
+            return
+        if self._state is not None and topic == self._state.topic:
+            if self._state.says_offline(bytes(packet.payload)):
+                self._say_state(self._state, is_online=True)
             return
         again = packet.dup and self._is_resumed
         message = Message(topic, bytes(packet.payload), self._stamps(1)[0], self._epoch, packet.mid, again)

@@ -65,6 +65,9 @@ class SensorBroker(Broker):
 
     transport: Literal["tcp", "websockets"] = "tcp"
     websocket_path: str = Field("/mqtt", pattern="^/", description="with transport websockets")
+    sparkplug_host_id: str | None = Field(
+        None, pattern=r"^[^/+#\x00]+$", description="be a Sparkplug host application: the broker keeps no session then"
+    )
 
     @property
     def is_lean(self) -> bool:
