@@ -6,20 +6,22 @@ agent cannot start with it here (a provider that is required and missing, a file
 
 import asyncio
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_agent import journal_cli, logs
-from edge_agent.adapters import examine
 from edge_agent.config import EdgeConfig, load
+from edge_agent.deadletters_cli import deadletters
+from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
 from models.contract.config_errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The agent on the gateway: sensor topics in, results out.")
 app.add_typer(journal_cli.app, name="journal")
+app.command()(deadletters)
+app.command()(doctor)
 
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's TOML file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
@@ -60,27 +62,6 @@ def check(config: _Config, as_json: _Json = False) -> None:
         typer.echo(json.dumps({"ok": True, "models": [f"{m.name} {m.version}" for m in models]}))
     else:
         typer.echo(f"{config}: sound: {len(settings.topics)} topic templates, {len(models)} models")
-
-
-@app.command()
-def deadletters(
-    config: _Config,
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
-    as_json: _Json = False,
-) -> None:
-    """List the messages that were set aside: when, from which topic, why, and their first bytes."""
-    settings = _load(config)
-    try:
-        with examine.journal(settings) as journal:
-            letters = journal.deadletters(limit)
-    except examine.ExamineError as error:
-        _fail(str(error), 3)
-    if as_json:
-        typer.echo(json.dumps([letter | {"head": letter["head"].decode("utf-8", "replace")} for letter in letters]))
-        return
-    for letter in letters:
-        when = datetime.fromtimestamp(letter["arrival_ns"] / 1e9, UTC).isoformat(timespec="seconds")
-        typer.echo(f"{when}  {letter['topic']}  {letter['reason']}: {letter['text']}\n    {letter['head']!r:.120}")
 
 
 def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:

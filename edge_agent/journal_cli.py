@@ -38,7 +38,7 @@ _ALWAYS = Span(-(1 << 63), (1 << 63) - 1)
 @app.command()
 def status(config: _Config, as_json: _Json = False) -> None:
     """Show how full journal and outbox are, how far they got, and what was lost. The agent may run."""
-    with _faults():
+    with exit_codes():
         found = examine.status(load(config))
     if as_json:
         typer.echo(json.dumps(found))
@@ -68,7 +68,7 @@ def verify(config: _Config, as_json: _Json = False) -> None:
     """Check every page and every checksum of journal and outbox. Exit 0: sound; 1: damaged. The agent may run."""
     damage: list[str] = []
     unread: list[str] = []
-    with _faults():
+    with exit_codes():
         settings = load(config)
     for faults in (examine.journal_faults, examine.outbox_faults):
         try:
@@ -93,7 +93,7 @@ def repair(config: _Config) -> None:
     The damaged file is kept beside the new one, as are all that were kept before: delete them when you have seen them.
     """
     logs.set_up(Log(level="error", format="console"))  # on stderr
-    with _faults():
+    with exit_codes():
         settings = load(config)
         folder = settings.state_dir
         for name in ("journal.db", "outbox.db"):
@@ -132,8 +132,8 @@ def export(
     """
     if out.suffix not in {".csv", ".jsonl"}:
         _fail(f"{out}: the name must end in .csv or .jsonl", 2)
-    with _faults():
-        span = Span(_moment(since, _ALWAYS.since_ns), _moment(until, _ALWAYS.until_ns))
+    with exit_codes():
+        span = Span(moment(since, _ALWAYS.since_ns), moment(until, _ALWAYS.until_ns))
         if span.since_ns >= span.until_ns:
             raise ConfigError(f"--since {since} --until {until}: no time is in between (allowed: since before until)")
         with examine.journal(load(config)) as journal:
@@ -141,13 +141,14 @@ def export(
             clash = [name for name in FIXED if name in channels]
             if out.suffix == ".csv" and clash:
                 raise examine.ExamineError(f"{out}: a channel is named {clash[0]!r}, as is a column: write .jsonl")
-            with _written(out) as file:
+            with written(out) as file:
                 write = _write_csv if out.suffix == ".csv" else _write_json
                 typer.echo(f"{out}: {write(file, journal, span, channels)}")
 
 
 @contextmanager
-def _written(out: Path) -> Iterator[TextIO]:
+def written(out: Path) -> Iterator[TextIO]:
+    """A file to write. Raises ExamineError."""
     try:
         with out.open("w", encoding="utf-8", newline="") as file:
             yield file
@@ -193,8 +194,8 @@ def _outbox(config: EdgeConfig) -> SqliteOutbox:
     return SqliteOutbox(config.state_dir / "outbox.db", config.outbox.max_bytes, keeps_earlier=True)
 
 
-def _moment(text: str, default: int) -> int:
-    """Epoch ns, to the microsecond. Raises ConfigError."""
+def moment(text: str, default: int) -> int:
+    """ISO 8601 as epoch ns, to the microsecond; nothing is the default. Raises ConfigError."""
     if not text:
         return default
     try:
@@ -251,7 +252,7 @@ def _lost(counts: dict[str, int | None]) -> str:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def exit_codes() -> Iterator[None]:
     """Errors as one line of text and an exit code."""
     try:
         yield

@@ -13,7 +13,7 @@ from typing import Any
 from edge_agent.adapters import salvage
 from edge_agent.adapters.ballast import BALLAST_BYTES, Ballast
 from edge_agent.adapters.database import Database
-from edge_agent.adapters.journal_sqlite import SCHEMA as JOURNAL
+from edge_agent.adapters.journal_sqlite import OLDEST_SCHEMA as JOURNAL
 from edge_agent.adapters.journal_sqlite import SqliteJournal, open_entry
 from edge_agent.adapters.outbox_sqlite import SCHEMA as OUTBOX
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
@@ -45,7 +45,7 @@ def journal(config: EdgeConfig) -> Iterator[SqliteJournal]:
     """To be read only. Whatever is read of it in here raises ExamineError."""
     path = config.state_dir / "journal.db"
     settings = config.journal
-    with _reading(path):
+    with reading(path):
         _find(path, JOURNAL)
         opened = SqliteJournal(path, settings.max_bytes, settings.max_age_s, config.limits.deadletters, read_only=True)
         with closing(opened):
@@ -151,15 +151,15 @@ def _open_batch(crc: int, payload: bytes) -> None:
 
 @contextmanager
 def _database(path: Path, schema: str) -> Iterator[Database]:
-    with _reading(path):
+    with reading(path):
         _find(path, schema)
         with closing(Database(path, schema, salvage.PAGE_BYTES, read_only=True)) as database:
             yield database
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """SQLite's errors as ExamineError."""
+def reading(path: Path) -> Iterator[None]:
+    """SQLite's errors as ExamineError, with what helps."""
     try:
         yield
     except sqlite3.DatabaseError as error:

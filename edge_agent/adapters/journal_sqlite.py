@@ -2,7 +2,7 @@
 
 Plan
     entry(seq, arrival_ns, crc, content)   one blob an entry, several a commit; `seq` ascends, is never used twice
-    deadletter(…)                          committed with the entry of the same messages
+    deadletter(…)                          committed with the entry of the same messages (letters_sqlite.py)
 
 Invariants
 1. `append` returns after the commit is on disk: only then may messages be acknowledged.
@@ -12,6 +12,7 @@ Invariants
    what it confirmed; when it does not, the commits behind are lost, and are counted nowhere.
 5. A file that was mended, replaced or brought back from a copy goes on above every position that the outbox knows:
    `skip_to`.
+6. A dead letter that is taken again goes in the commit of what came of it.
 
 When it is full, used entries go first, whatever their age. Unused ones never go: `append` raises NoRoomError and the
 broker keeps the messages. That passes: the outbox makes room for results by thinning, so the pipeline catches up.
@@ -22,15 +23,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
 
 import structlog
 
+from edge_agent.adapters import letters_sqlite as letters
 from edge_agent.adapters.database import Database
 from edge_agent.adapters.salvage import PAGE_BYTES, Salvaged, checksum, raise_counter
 from edge_agent.core.entries import Configured, JournalEntry, decode_entry, encode_entry
-from edge_agent.core.intake import DeadLetter
-from edge_agent.ports import NoRoomError, Stored
+from edge_agent.core.intake import DeadLetter, Message
+from edge_agent.ports import Again, NoRoomError, Stored
 
 _log = structlog.get_logger()
 _ANY_AGE = 1 << 62
@@ -45,13 +46,16 @@ _OLD = """SELECT seq FROM (SELECT seq, arrival_ns FROM entry WHERE seq <= ? ORDE
 _FORWARD = "SELECT seq, crc, content FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
 _BACKWARD = "SELECT seq, crc, content FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 
-SCHEMA = """
+# What each of our files has; SCHEMA: what it has once an agent has opened it.
+OLDEST_SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS entry (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, arrival_ns INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS deadletter (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, arrival_ns INTEGER NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL,
-  text TEXT NOT NULL, size_bytes INTEGER NOT NULL, head BLOB NOT NULL);
 """
+    + letters.LETTERS
+)
+SCHEMA = OLDEST_SCHEMA + letters.ADDED
+DEADLETTER_BYTES = 64 * 1024 * 1024
 
 
 class SqliteJournal:
@@ -64,24 +68,33 @@ class SqliteJournal:
         max_age_s: float,
         max_deadletters: int,
         *,
+        deadletter_bytes: int = DEADLETTER_BYTES,
         read_only: bool = False,
         keeps_earlier: bool = False,
     ) -> None:
-        """`read_only`, `keeps_earlier`: see Database. Raises StartError, NoRoomError."""
+        """`deadletter_bytes`: of the payloads of dead letters; an eighth of the file at most.
+
+        `read_only`, `keeps_earlier`: see Database. Raises StartError, NoRoomError.
+        """
         self._seen = 0  # the highest position that this process knows: a mended file goes on above it
         self._damaged: set[int] = set()
         self._refused = False  # an entry found no room
         self._is_stuck = False  # the last trim could not make room
         self._max_age_ns = int(max_age_s * 1e9)
-        self._max_deadletters = max_deadletters
+        self._letters = letters.Bounds(max_deadletters, min(deadletter_bytes, max_bytes // 8))
         # The ring is trimmed at three quarters of the file's bound: room for the entries still to be used.
         self._bound_bytes = max_bytes * 3 // 4
         self._database = Database(
             path, SCHEMA, max_bytes, self._go_on_above, read_only=read_only, keeps_earlier=keeps_earlier
         )
 
-    def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
-        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
+    def append(
+        self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = (), done: Sequence[int] = ()
+    ) -> int:
+        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept.
+
+        `done`: letters that were taken `again`, and come to this.
+        """
         contents = [(entry.arrival_ns, encode_entry(entry)) for entry in entries]
 
         def work(database: Connection) -> int:
@@ -89,8 +102,9 @@ class SqliteJournal:
                 "INSERT INTO entry(arrival_ns, crc, content) VALUES (?, ?, ?)",
                 [(arrival_ns, checksum(content), content) for arrival_ns, content in contents],
             )
+            letters.forget(database, done)
             if deadletters:
-                self._keep(database, deadletters)
+                letters.keep(database, deadletters, self._letters)
             return int(database.execute(_LAST).fetchone()[0])
 
         try:
@@ -98,7 +112,8 @@ class SqliteJournal:
                 # A full file or disk must not keep the agent from starting: only then can the outbox drain.
                 last = self._database.free(work)
             else:
-                last = self._database.add(work, sum(len(content) for _, content in contents))
+                size_bytes = sum(len(content) for _, content in contents) + letters.size_bytes(deadletters)
+                last = self._database.add(work, size_bytes)
         except NoRoomError:
             self._refused = True
             raise
@@ -167,13 +182,27 @@ class SqliteJournal:
         self._database.tend()
         return is_more
 
-    def deadletters(self, limit: int) -> list[dict[str, Any]]:
-        """The newest dead letters first."""
-        rows = self._database.rows(
-            "SELECT arrival_ns, topic, reason, text, size_bytes, head FROM deadletter ORDER BY id DESC LIMIT ?",
-            (limit,),
-        )
-        return [DeadLetter(*row)._asdict() for row in rows]
+    def letters(self, *, oldest_first: bool = False, payloads: bool = False) -> Iterator[tuple[int, DeadLetter]]:
+        """Dead letters and their numbers, read in chunks; `payloads`: with those that are kept and sound."""
+        query = letters.query(oldest_first=oldest_first, payloads=payloads and self._has_payloads())
+        last = 0 if oldest_first else _ANY_AGE
+        while rows := self._database.rows(query, (last, _CHUNK_ROWS)):
+            last = rows[-1][0]
+            yield from ((row[0], letters.letter_of(row)) for row in rows)
+
+    def again(self, limit: int) -> list[Again]:
+        """Up to `limit` letters that are marked to be taken again, oldest first. Raises NoRoomError."""
+        rows = self._database.rows(letters.MARKED, (limit,))
+        found = [
+            Again(number, Message(topic, content, arrival_ns))
+            for number, topic, arrival_ns, crc, content in rows
+            if content is not None and checksum(content) == crc
+        ]
+        if len(found) < len(rows):
+            lost = {row[0] for row in rows}.difference(one.number for one in found)
+            _log.warning("dead letters cannot be taken again: their payloads are gone", count=len(lost))
+            self._database.free(lambda database: letters.unmark(database, sorted(lost)))
+        return found
 
     def mend(self) -> Salvaged:
         """Rebuild the file by what can be read of it. Raises NoRoomError."""
@@ -182,6 +211,10 @@ class SqliteJournal:
     def close(self) -> None:
         """Release the file."""
         self._database.close()
+
+    def _has_payloads(self) -> bool:
+        """A file that no agent of this version has opened has none."""
+        return bool(self._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'deadletter_payload'"))
 
     def _trim_a_step(self, used_through: int, older_than_ns: int, bound_bytes: int) -> bool:
         """Whether another step may find more."""
@@ -195,15 +228,6 @@ class SqliteJournal:
                 _log.warning("the journal cannot be trimmed now", error=str(error))
                 return False
         return len(seqs) == _TRIM_ROWS
-
-    def _keep(self, database: Connection, deadletters: Sequence[DeadLetter]) -> None:
-        database.executemany(
-            "INSERT INTO deadletter(arrival_ns, topic, reason, text, size_bytes, head) VALUES (?, ?, ?, ?, ?, ?)",
-            [tuple(letter) for letter in deadletters],
-        )
-        database.execute(
-            "DELETE FROM deadletter WHERE id <= (SELECT max(id) FROM deadletter) - ?", (self._max_deadletters,)
-        )
 
     def _sound(self, rows: Sequence[tuple[int, int, bytes]]) -> list[Stored]:
         """Decoded; what is damaged is reported once and left out."""

@@ -15,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -145,12 +145,26 @@ def _build(path: Path, fresh: Path, schema: str, finish: Finish, has_room: HasRo
         new.executescript(schema)
         with _opened(path, fresh.read_bytes()[:PAGE_BYTES]) as old:
             counters = _counters(old)
-            for table, names in tables(schema).items():
+            wanted = tables(schema)
+            added = _added(old, wanted)
+            for table, names in wanted.items():
+                if table in added:
+                    copied[table] = _Copied(0, 0, 0)
+                    continue
                 copied[table] = _copy(old, new, table, names, (counters or {}).get(table), has_room)
         for table, top in (counters or {}).items():
             raise_counter(new, table, top)
         finish(new, counters is not None)
     return copied
+
+
+def _added(old: sqlite3.Connection, wanted: Iterable[str]) -> set[str]:
+    """Tables that came after this file was made: some of ours are there, and these are not."""
+    with suppress(sqlite3.DatabaseError):
+        there = {row[0] for row in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not there.isdisjoint(wanted):
+            return set(wanted) - there
+    return set()
 
 
 @contextmanager

@@ -197,7 +197,8 @@ def test_mending_keeps_the_newest_damaged_file_and_all_when_a_person_asks(tmp_pa
     for _ in range(3):
         path.write_bytes(b"garbage" * 1000)
         with closing(SqliteJournal(path, MAX_BYTES, 1e9, 3, keeps_earlier=keeps_earlier)) as journal:
-            assert journal.mend().lost == {"deadletter": None, "entry": None}
+            lost = journal.mend().lost
+            assert lost == dict.fromkeys(("deadletter_again", "deadletter", "entry", "deadletter_payload"))
     kept = {f"journal.db.damaged-{number}" for number in ((2, 3, 4) if keeps_earlier else (4,))}
     assert {file.name for file in tmp_path.glob("*.damaged-*")} == {unsaved.name} | kept
 
