@@ -1,11 +1,21 @@
 """The agent's pipeline over recorded data, without brokers: what a live hour gave, or would have given.
 
-The same intake and the same pipeline as live; only the clock is the recording's own.
+The same intake and the same pipeline as live. The clock of recorded messages is their newest time so far; it stands
+still while late ones come. Live, a tick is journalled every 250 ms; here one stands before each group of messages that
+moves the clock as far. What a live agent ticks between two messages closes what the tick before the second closes here.
+
+Invariants
+1. Recorded messages give the live agent's results, bit for bit. Only a silence as long as `idle_s`, give or take a
+   tick, may end on its other side.
+2. A journal gives the very results that the live pipeline gave of it, from its first entry on. One whose beginning
+   was trimmed cannot warm up filters, windows and alarms as it did.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 from edge_agent.adapters import examine
@@ -13,13 +23,19 @@ from edge_agent.adapters.inference import ModelShelf
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
 from edge_agent.core.errors import StartError
-from edge_agent.core.intake import Intake, Message
+from edge_agent.core.intake import DeadLetter, Intake, Message
 from edge_agent.core.pipeline import Pipeline
+from edge_agent.core.recent import Recent
 from edge_agent.core.results import Results
+from models.bundle import read_bundle
 from models.contract.batch import Batch
 
-_MESSAGES = 256  # an entry; results do not depend on it
-_SILENCE_NS = 366 * 86_400 * 1_000_000_000  # after the last entry: every open frame closes
+_MESSAGES = 256  # an entry, at most; results do not depend on it
+_ENTRIES = 256  # a step of the pipeline, at most; nor on this
+_TICK_NS = 250_000_000  # as often as the live agent looks for silence
+_SECOND_NS = 1_000_000_000
+_LONG_AGO_NS = -(1 << 62)
+_EXAMPLES = 5
 
 
 class Replay:
@@ -27,54 +43,98 @@ class Replay:
 
     def __init__(self, config: EdgeConfig) -> None:
         self._config = config
-        self.deadletters: list[str] = []
+        self.deadletters: Counter[str] = Counter()  # by reason
+        self.examples: dict[str, DeadLetter] = {}  # one a text, the first few
 
     def of_messages(self, messages: Iterable[Message]) -> Iterator[Batch]:
-        """Results of recorded messages, in their order. Raises BundleError, StartError."""
-        return self._results(self._entries(messages), None)
+        """Results of recorded messages, in their order; `arrival_ns` is the recorded time.
 
-    def of_journal(self) -> Iterator[Batch]:
-        """Results of the agent's journal, with its own configurations and models. Raises BundleError, StartError."""
-        return self._results(_journalled(self._config), self._config.state_dir / "models")
-
-    def _results(self, entries: Iterable[JournalEntry], shelf_folder: Path | None) -> Iterator[Batch]:
+        Raises BundleError, StartError.
+        """
         with tempfile.TemporaryDirectory() as scratch:
-            shelf = ModelShelf(shelf_folder or Path(scratch), self._config.inference)
+            shelf = ModelShelf(Path(scratch), self._config.inference)
+            paths = sorted({path for rule in self._config.assets for path in rule.models})
+            digests = {str(path): shelf.adopt(path) for path in paths}
             pipeline = Pipeline(shelf.find)
-            if shelf_folder is None:
-                pipeline.run([self._configured(shelf)], Results())
-            for seq, entry in enumerate(entries, 1):
-                yield from self._step(pipeline, entry, seq)
-            yield from self._step(pipeline, Tick(arrival_ns=0, listened_ns=pipeline.listened_ns + _SILENCE_NS), 0)
+            yield from self._results(pipeline, chain([self._configured(digests)], self._entries(messages)))
 
-    def _step(self, pipeline: Pipeline, entry: JournalEntry, seq: int) -> Iterator[Batch]:
-        results = Results()
-        if pipeline.is_configured or isinstance(entry, Configured):
-            pipeline.run([entry], results)
-        if results.rows:
-            yield results.batch(self._config.site, self._config.gateway, "replay", seq)
+    def of_journal(self, on_read: Callable[[int, int], None] = lambda _done, _total: None) -> Iterator[Batch]:
+        """Results of the agent's journal, with its own configurations and models; CONFIG's, where it begins without.
 
-    def _configured(self, shelf: ModelShelf) -> Configured:
-        paths = sorted({path for rule in self._config.assets for path in rule.models})
-        digests = {str(path): shelf.adopt(path) for path in paths}
+        `on_read(done, total)`: how many positions were read, and how many there are.
+        Raises BundleError, StartError.
+        """
+        pipeline = Pipeline(ModelShelf(self._config.state_dir / "models", self._config.inference).find)
+        yield from self._results(pipeline, self._with_a_configuration(self._journalled(on_read)))
+
+    def _results(self, pipeline: Pipeline, entries: Iterable[JournalEntry]) -> Iterator[Batch]:
+        source = iter(entries)
+        while some := list(islice(source, _ENTRIES)):
+            results = Results()
+            pipeline.run(some, results)
+            if results.rows:
+                yield results.batch(self._config.site, self._config.gateway, "replay", 1)
+
+    def _configured(self, digests: dict[str, str]) -> Configured:
         return Configured(arrival_ns=0, config=self._config.model_dump_json(), digests=digests)
 
+    def _with_a_configuration(self, entries: Iterator[JournalEntry]) -> Iterator[JournalEntry]:
+        first = next(entries, None)
+        if first is None:
+            return
+        if not isinstance(first, Configured):
+            paths = {path for rule in self._config.assets for path in rule.models}
+            yield self._configured({str(path): read_bundle(path).manifest.digest for path in paths})
+        yield first
+        yield from entries
+
     def _entries(self, messages: Iterable[Message]) -> Iterator[JournalEntry]:
-        intake, source = Intake(self._config), iter(messages)
-        while some := list(islice(source, _MESSAGES)):
-            entry = intake.take(some)
-            self.deadletters += [f"{letter.topic}: {letter.reason}: {letter.text}" for letter in entry.deadletters]
-            if len(entry.readings.index) or entry.waveforms:
-                yield Data.of(some[-1].arrival_ns, entry.readings, entry.waveforms)
+        recent = Recent()
+        intake = Intake(self._config, recent)
+        begun_ns = ticked_ns = None
+        for ticked_ns, group in groupby(_ticked(messages), key=itemgetter(0)):
+            begun_ns = ticked_ns if begun_ns is None else begun_ns
+            yield _tick(ticked_ns, begun_ns)
+            while some := [message for _, message in islice(group, _MESSAGES)]:
+                entry = intake.take(some)
+                recent.add(entry.keys, entry.packet_ids)
+                self._count(entry.deadletters)
+                if len(entry.readings.index) or entry.waveforms:
+                    yield Data.of(some[-1].arrival_ns, entry.readings, entry.waveforms)
+        if ticked_ns is not None and begun_ns is not None:
+            # As long a silence as closes every open frame.
+            idle_s = max(rule.idle_s for rule in self._config.assets)
+            yield _tick(ticked_ns + int(idle_s * _SECOND_NS) + _SECOND_NS, begun_ns)
+
+    def _count(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            self.deadletters[letter.reason] += 1
+            if len(self.examples) < _EXAMPLES:
+                self.examples.setdefault(letter.text, letter)
+
+    def _journalled(self, on_read: Callable[[int, int], None]) -> Iterator[JournalEntry]:
+        try:
+            with examine.journal(self._config) as journal:
+                cursor, before = 0, max(journal.first() - 1, 0)
+                total = journal.last() - before
+                while stored := journal.read(cursor):
+                    cursor = stored[-1].seq
+                    on_read(min(cursor - before, total), total)
+                    for _, entry in stored:
+                        yield entry
+        except examine.ExamineError as error:
+            raise StartError(str(error)) from error
 
 
-def _journalled(config: EdgeConfig) -> Iterator[JournalEntry]:
-    try:
-        with examine.journal(config) as journal:
-            cursor = 0
-            while stored := journal.read(cursor):
-                cursor = stored[-1].seq
-                for _, entry in stored:
-                    yield entry
-    except examine.ExamineError as error:
-        raise StartError(str(error)) from error
+def _tick(now_ns: int, begun_ns: int) -> Tick:
+    return Tick(arrival_ns=now_ns, listened_ns=now_ns - begun_ns)
+
+
+def _ticked(messages: Iterable[Message]) -> Iterator[tuple[int, Message]]:
+    """Each message with the time of the last tick before it."""
+    now_ns = ticked_ns = _LONG_AGO_NS
+    for message in messages:
+        now_ns = max(now_ns, message.arrival_ns)
+        if now_ns - ticked_ns >= _TICK_NS:
+            ticked_ns = now_ns
+        yield ticked_ns, message

@@ -29,6 +29,8 @@ _EXTRAS = {
     "onnx": "train",
     "sklearn": "train",
     "skl2onnx": "train",
+    "polars": "files",
+    "matplotlib": "plot",
 }
 _USER_ERROR = 2
 

@@ -1,91 +1,121 @@
-"""`tocsin edge replay`: recorded data through the agent's own pipeline, results to a file."""
+"""`tocsin edge replay`: recorded data through the agent's own pipeline; results to a file, and as a picture."""
 
-import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_agent import logs
 from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.core.errors import StartError
-from edge_agent.core.intake import Message
-from models.bundle import BundleError
-from models.contract import batch as contract
+from models.bundle import BundleError, Channel, read_bundle
+from models.contract.batch import Batch
 from models.contract.config_errors import ConfigError
+from models.contract.quality import label
 from tocsin.errors import UserError
-from tocsin.plant.messages import packed
-from tocsin.plant.table import Layout, TimeUnit, parse_iso_ns, read_table
+from tocsin.plant.table import Layout
+from tocsin.replaying.options import names, with_layout
+from tocsin.replaying.outputs import SUFFIXES, check_place, open_output
+from tocsin.replaying.recording import Recording
+from tocsin.replaying.rows import OnRead, read_messages
 
-_COLUMNS = ("measurement", "time_ns", "asset", "name", "field", "value")
+if TYPE_CHECKING:
+    from edge_agent.replay import Replay
+
+_PICTURES = (".png", ".html")
 
 
+@with_layout
 def replay(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's TOML file.")],
-    file: Annotated[Path | None, typer.Argument(metavar="[CSV]", help="Default: the journal of CONFIG.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="CSV, or .parquet. Default: the journal of CONFIG.")
+    ] = None,
     *,
-    out: Annotated[Path | None, typer.Option(help="CSV for the results, one row a value.")] = None,
-    separator: Annotated[str, typer.Option(help="One character, or: comma, semicolon, tab, space.")] = ",",
-    columns: Annotated[str, typer.Option(help="Names a,b,c, when the file has no header.")] = "",
-    time_column: Annotated[str, typer.Option(help="Default: the first.")] = "",
-    time_unit: Annotated[TimeUnit, typer.Option(help="iso, or what a number counts.")] = "iso",
-    start: Annotated[str, typer.Option(help="ISO 8601 time that numbers count from.")] = "1970-01-01T00:00:00Z",
-    asset: Annotated[str, typer.Option(help="The asset's name.")] = "replay",
-    asset_column: Annotated[str, typer.Option(help="The column that names the asset instead.")] = "",
-    asset_prefix: Annotated[str, typer.Option(help="Put before the asset's name.")] = "",
-    exclude: Annotated[str, typer.Option(help="Columns a,b,c to leave out.")] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results: .csv or .parquet, a row a value; .lp, line protocol as the aggregator's."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="A picture of one asset: .png, or .html with tables.")] = None,
+    plot_asset: Annotated[str, typer.Option(help="Default: the one with the most alarms.")] = "",
+    plot_channels: Annotated[str, typer.Option(help="Channels a,b,c; default: 8, those of the models first.")] = "",
+    layout: Layout,
     topic: Annotated[str, typer.Option(help="Where rows come from; default: a template of CONFIG.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Run the pipeline of CONFIG over a CSV or over the agent's journal, without any broker.
+    """Run the pipeline of CONFIG over a file or over the agent's journal, without any broker.
 
     The numbers are those that the live agent gives for the same readings.
-    """
-    from edge_agent.replay import Replay  # noqa: PLC0415 - ONNX Runtime only where it is used
 
+    For example: tocsin edge replay edge.toml pump.csv --asset pump-1 --out scores.parquet --plot pump.html
+    """
     logs.set_up(Log(level="warning", format="console"))  # on stderr: stdout is for the summary
     try:
+        check_place("--out", out, SUFFIXES)
+        check_place("--plot", plot, _PICTURES)
+        _check_extras(file, out, plot)
         settings = load(config)
-        run = Replay(settings)
-        if file is None:
-            batches = run.of_journal()
-        else:
-            layout = Layout(
-                separator=separator,
-                columns=tuple(filter(None, columns.split(","))),
-                time_column=time_column,
-                time_unit=time_unit,
-                start_ns=parse_iso_ns(start),
-                asset=asset,
-                asset_column=asset_column,
-                asset_prefix=asset_prefix,
-                exclude=tuple(filter(None, exclude.split(","))),
-            )
-            fitting = topic or _packed_topic(settings)
-            batches = run.of_messages(_messages(file, layout, fitting))
-        summary = _write(batches, out) | {"deadletters": len(run.deadletters)}
+        from edge_agent.replay import Replay  # noqa: PLC0415 - ONNX Runtime only where it is used
+
+        run, recording = Replay(settings), Recording(plot_asset) if plot else None
+        with _progress() as on_read:
+            if file is None:
+                batches = run.of_journal(on_read)
+            else:
+                rows = read_messages(file, layout, topic or _packed_topic(settings), on_read)
+                batches = run.of_messages(rows)
+            summary = _consume(batches, out, recording)
+        _report(summary, run, as_json=as_json)
+        if plot and recording:
+            _draw(plot, settings, recording, names(plot_channels))
     except OSError as error:
-        typer.echo(f"{error.filename}: cannot be read: {error.strerror}", err=True)
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
         raise typer.Exit(2) from error
-    except (ConfigError, BundleError, UserError, ValueError) as error:
+    except (ConfigError, BundleError, UserError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except StartError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error
+
+
+def _report(summary: dict[str, Any], run: "Replay", *, as_json: bool) -> None:
+    reasons = dict(sorted(run.deadletters.items()))
     if as_json:
-        typer.echo(json.dumps(summary))
-    else:
-        typer.echo("  ".join(f"{name} {count}" for name, count in summary.items()))
-        for text in sorted(set(run.deadletters))[:5]:
-            typer.echo(f"set aside: {text}", err=True)
-        if summary["readings"] and not summary["inferences"]:
-            typer.echo("no score: no rule of `assets` with a model fits the asset, or a channel is missing", err=True)
+        counts = {"deadletters": run.deadletters.total(), "deadletters_by_reason": reasons}
+        typer.echo(json.dumps(summary | counts))
+        return
+    quality = summary.pop("quality")
+    counts = summary | {"deadletters": run.deadletters.total()}
+    typer.echo("  ".join(f"{name} {count}" for name, count in counts.items()))
+    if set(quality) - {"good"}:
+        typer.echo("  ".join(f"{name} {count}" for name, count in quality.items()))
+    for letter in run.examples.values():
+        typer.echo(f"set aside: {letter.topic}: {letter.reason}: {letter.text}", err=True)
+    if counts["readings"] and not counts["inferences"]:
+        typer.echo("no score: no rule of `assets` with a model fits the asset, or a channel is missing", err=True)
+
+
+def _check_extras(file: Path | None, out: Path | None, plot: Path | None) -> None:
+    """What is missing shows before the work, not after it. Raises UserError."""
+    uses_parquet = any(path and path.suffix.lower() == ".parquet" for path in (file, out))
+    for module, extra, is_used in (("polars", "files", uses_parquet), ("matplotlib", "plot", plot is not None)):
+        if is_used:
+            try:
+                import_module(module)
+            except ModuleNotFoundError as error:
+                msg = f"{module} is not installed: pip install 'tocsin[{extra}]'"
+                raise UserError(msg) from error
 
 
 def _packed_topic(settings: EdgeConfig) -> str:
@@ -98,47 +128,59 @@ def _packed_topic(settings: EdgeConfig) -> str:
     return re.sub(r"\{(?!asset\})[a-z_]+\}", "replay", templates[0])
 
 
-def _messages(file: Path, layout: Layout, topic: str) -> Iterator[Message]:
-    """Each line as one message that arrives at its own time."""
-    if topic.count("{") != 1 or "{asset}" not in topic:
-        msg = f"topic {topic!r} (allowed: a topic with {{asset}} in it, and no other name in braces)"
-        raise UserError(msg)
-    with file.open(encoding="utf-8") as lines:
-        for rows in read_table(lines, layout, str(file)):
-            if rows:
-                message = packed(topic.format(asset=rows[0].asset), rows)
-                yield Message(message.topic, message.payload, rows[0].time_ns)
+@contextmanager
+def _progress() -> Iterator[OnRead]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("replay"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("replay", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _write(batches: Iterator[contract.Batch], out: Path | None) -> dict[str, int]:
-    counts = {"readings": 0, "inferences": 0, "alarms": 0}
-    progress = Progress(
-        SpinnerColumn(), TextColumn("{task.completed} results"), TimeElapsedColumn(), console=Console(stderr=True)
-    )
-    with progress, (out or Path("/dev/null")).open("w", encoding="utf-8", newline="") as file:
-        writer, task = csv.writer(file), progress.add_task("replay", total=None)
-        writer.writerow(_COLUMNS)
+def _consume(batches: Iterator[Batch], out: Path | None, recording: Recording | None) -> dict[str, Any]:
+    """Everything that is done with a batch, and the counts."""
+    readings = inferences = alarms = 0
+    quality: Counter[int] = Counter()
+    with open_output(out) if out else nullcontext(_ignore) as add:
         for batch in batches:
-            counts["readings"] += len(batch.readings.index) // 4
-            counts["inferences"] += len(batch.inferences.index) // 4
-            counts["alarms"] += len(batch.alarms)
-            if out is not None:
-                writer.writerows(_rows(batch))
-            progress.advance(task, contract.rows(batch))
-    return counts
+            readings += len(batch.readings.quality)
+            inferences += len(batch.inferences.index) // 4
+            alarms += len(batch.alarms)
+            codes, counts = np.unique(np.frombuffer(batch.readings.quality, "u1"), return_counts=True)
+            quality.update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
+            add(batch)
+            if recording:
+                recording.add(batch)
+    by_label = {label(code): count for code, count in sorted(quality.items())}
+    return {"readings": readings, "inferences": inferences, "alarms": alarms, "quality": by_label}
 
 
-def _rows(batch: contract.Batch) -> Iterator[tuple[Any, ...]]:
-    readings, inferences = batch.readings, batch.inferences
-    for name in ("value", "denoised"):
-        column = contract.floats(getattr(readings, name))
-        times = contract.ints(readings.time_ns)
-        for at, time_ns, value in zip(contract.indices(readings.index), times, column, strict=True):
-            yield "reading", time_ns, *readings.series[at], name, value
-    for name, data in inferences.fields.items():
-        times = contract.ints(inferences.time_ns)
-        for at, time_ns, value in zip(contract.indices(inferences.index), times, contract.floats(data), strict=True):
-            asset, model, _ = inferences.series[at]
-            yield "inference", time_ns, asset, model, name, value
-    for alarm in batch.alarms:
-        yield "alarm", alarm.time_ns, alarm.asset, alarm.code, "is_open", float(alarm.is_open)
+def _ignore(_batch: Batch) -> None:
+    pass
+
+
+def _draw(path: Path, settings: EdgeConfig, recording: Recording, channels: tuple[str, ...]) -> None:
+    @cache
+    def inputs(asset: str) -> dict[str, Channel]:
+        """What the models of an asset take; none, where they are not to be had: then marks alone decide."""
+        rule = settings.asset_rule(asset)
+        try:
+            manifests = [read_bundle(model).manifest for model in rule.models] if rule else []
+        except BundleError:
+            return {}
+        return {channel.name: channel for manifest in manifests for channel in manifest.channels}
+
+    def unit_of(asset: str, channel: str) -> str:
+        rule, known = settings.channel_rule(asset, channel), inputs(asset).get(channel)
+        return (rule.unit if rule else "") or (known.unit if known else "")
+
+    view = recording.view(settings.site, channels, inputs, unit_of)
+    if path.suffix.lower() == ".html":
+        from tocsin.replaying.page import page  # noqa: PLC0415 - matplotlib only where it is used
+
+        path.write_text(page(view), encoding="utf-8")
+    else:
+        from tocsin.replaying.picture import draw  # noqa: PLC0415 - as above
+
+        path.write_bytes(draw(view))

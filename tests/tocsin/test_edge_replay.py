@@ -1,49 +1,170 @@
 """`tocsin edge replay`: the agent's numbers for a recorded file."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from tocsin import edge_replay
 
 CONFIG = """
 site = "lab"
 gateway = "gw1"
 state_dir = "state"
 topics = [{ template = "factory/{line}/{asset}/{channel}" }, { template = "factory/{line}/{asset}" }]
-channels = [{ match = "*/level", range = [0, 10] }]
+channels = [{ match = "*/level", range = [0, 10], unit = "m" }]
 assets = [{ match = "*" }]
 """
+TANK = "time,level\n2024-01-01T00:00:00,1.5\n2024-01-01T00:00:01,99\n"
+T0 = 1_704_067_200_000_000_000
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tocsin", "edge", "replay", str(folder / "edge.toml"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-
-
-def test_each_row_of_a_file_is_in_the_results(tmp_path: Path) -> None:
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
     (tmp_path / "edge.toml").write_text(CONFIG)
-    (tmp_path / "tank.csv").write_text("time,level\n2024-01-01T00:00:00,1.5\n2024-01-01T00:00:01,99\n")
-    done = run(tmp_path, str(tmp_path / "tank.csv"), "--asset", "tank", "--out", str(tmp_path / "out.csv"), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"readings": 2, "inferences": 0, "alarms": 0, "deadletters": 0}
-    rows = (tmp_path / "out.csv").read_text().splitlines()
-    assert rows[1:3] == [
-        "reading,1704067200000000000,tank,level,value,1.5",
-        "reading,1704067201000000000,tank,level,value,99.0",
+    (tmp_path / "tank.csv").write_text(TANK)
+    return tmp_path / "edge.toml"
+
+
+def run(config: Path, *arguments: str) -> Result:
+    """`tank.csv` and such mean files beside CONFIG."""
+    app = Typer()
+    app.command()(edge_replay.replay)
+    words = [
+        str(config.parent / word) if re.search(r"\.(csv|parquet|lp|png|html|txt)$", word) else word
+        for word in arguments
     ]
-    assert "reading,1704067201000000000,tank,level,denoised,nan" in rows  # bad: kept, and not used
+    return CliRunner().invoke(app, [str(config), *words])
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "edge.toml").write_text(CONFIG)
-    done = run(tmp_path, "nowhere.csv")
-    assert done.returncode == 2
-    assert "nowhere.csv: cannot be read" in done.stderr
+def test_each_row_of_a_file_is_in_the_results(config: Path) -> None:
+    folder = config.parent
+    command = [sys.executable, "-m", "tocsin", "edge", "replay", str(config), str(folder / "tank.csv"), "--json"]
+    more = ["--asset", "tank", "--out", str(folder / "out.csv")]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "readings": 2,
+        "inferences": 0,
+        "alarms": 0,
+        "quality": {"good": 1, "bad: range": 1},
+        "deadletters": 0,
+        "deadletters_by_reason": {},
+    }
+    assert done.stderr == ""  # no bar where nobody looks
+    assert (folder / "out.csv").read_text().splitlines()[1:] == [
+        f"reading,{T0},tank,level,value,1.5",
+        f"reading,{T0 + 10**9},tank,level,value,99.0",
+        f"reading,{T0},tank,level,denoised,1.5",
+        f"reading,{T0 + 10**9},tank,level,denoised,nan",  # bad: kept, and not used
+        f"reading,{T0},tank,level,quality,0.0",
+        f"reading,{T0 + 10**9},tank,level,quality,129.0",
+    ]
 
 
-def test_a_topic_that_the_rows_cannot_come_from_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "edge.toml").write_text(CONFIG)
-    (tmp_path / "tank.csv").write_text("time,level\n2024-01-01T00:00:00,1.5\n")
-    done = run(tmp_path, str(tmp_path / "tank.csv"), "--topic", "factory/x/{asset}/{channel}")
-    assert done.returncode == 2
-    assert "{asset}" in done.stderr
+def test_parquet_in_gives_what_csv_gives_and_every_output_can_be_written(config: Path) -> None:
+    pl.read_csv(config.parent / "tank.csv", try_parse_dates=True).write_parquet(config.parent / "tank.parquet")
+    outputs = []
+    for name in ("tank.csv", "tank.parquet"):
+        for suffix in ("csv", "lp", "parquet"):
+            done = run(config, name, "--asset", "tank", "--out", f"{name}.{suffix}")
+            assert done.exit_code == 0, done.output
+            assert done.stdout == "readings 2  inferences 0  alarms 0  deadletters 0\ngood 1  bad: range 1\n"
+        outputs.append([(config.parent / f"{name}.{suffix}").read_bytes() for suffix in ("csv", "lp")])
+        assert len(pl.read_parquet(config.parent / f"{name}.parquet")) == 6
+    assert outputs[0] == outputs[1]
+    assert (
+        b"reading,site=lab,asset=tank,channel=level value=1.5,denoised=1.5,quality=0.0 1704067200000" in outputs[0][1]
+    )
+
+
+def test_a_picture_of_the_asset_is_written(config: Path) -> None:
+    for name, head in (("out.png", b"\x89PNG"), ("out.html", b"<!doctype html>")):
+        done = run(config, "tank.csv", "--asset", "tank", "--plot", name)
+        assert done.exit_code == 0, done.output
+        assert (config.parent / name).read_bytes().startswith(head)
+    assert "<td>m</td>" in (config.parent / "out.html").read_text()  # the unit of the configuration
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.csv"], "nowhere.csv: No such file or directory"),
+        (["nowhere.parquet"], "nowhere.parquet: No such file or directory"),
+        (["tank.csv", "--topic", "factory/x/{asset}/{channel}"], "(allowed: a topic with {asset} in it"),
+        (["tank.csv", "--out", "out.txt"], "out.txt: the suffix names the format (allowed: .csv, .parquet, .lp)"),
+        (["tank.csv", "--plot", "out.txt"], "out.txt: the suffix names the format (allowed: .png, .html)"),
+        (["tank.csv", "--out", "no/out.csv"], "no/out.csv: there is no folder"),
+        (["tank.csv", "--plot", "no/out.png"], "no/out.png: there is no folder"),
+        (["tank.csv", "--plot", "out.png", "--plot-asset", "x"], "no reading of asset 'x' (there are: replay)"),
+        (["tank.csv", "--plot", "out.png", "--plot-channels", "x"], "no such channel of replay (there are: level)"),
+        (["tank.csv", "--separator", "tab"], "no channel is left"),
+        (["tank.csv", "--time-column", "when"], "tank.csv: there is no column 'when' (allowed: time, level)"),
+    ],
+)
+def test_a_fault_is_named_with_what_is_allowed(config: Path, arguments: list[str], words: str) -> None:
+    done = run(config, *arguments)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert bool(done.stdout) == any(word.startswith("--plot-") for word in arguments)  # the numbers are there by then
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("polars", "files", ["tank.csv", "--out", "out.parquet"]),
+        ("polars", "files", ["tank.parquet"]),
+        ("matplotlib", "plot", ["tank.csv", "--plot", "out.png"]),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra_before_the_work(
+    config: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str, arguments: list[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(edge_replay, "import_module", missing)
+    done = run(config, *arguments)
+    assert done.exit_code == 2
+    assert done.stderr == f"{module} is not installed: pip install 'tocsin[{extra}]'\n"
+
+
+def test_a_gateway_does_without_the_libraries_for_files_and_pictures() -> None:
+    script = (
+        "import sys, tocsin.edge, tocsin.plant.cli; sys.exit(any(n in sys.modules for n in ('polars', 'matplotlib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_what_was_set_aside_is_counted_by_reason_with_examples(config: Path) -> None:
+    lines = "".join(f"2024-01-01T00:00:{second:02},{second},1\n" for second in range(20))
+    (config.parent / "two.csv").write_text("time,level,pump\n" + lines)
+    done = run(config, "two.csv", "--json")
+    found = json.loads(done.stdout)
+    assert (found["deadletters"], found["deadletters_by_reason"]) == (20, {"unknown_channel": 20})
+    assert found["readings"] == 0
+    shown = run(config, "two.csv")
+    assert shown.stderr.count("set aside: ") == 1
+    assert "unknown_channel: channel 'replay/pump' fits no [[channels]] rule" in shown.stderr
+
+
+def test_a_terminal_sees_how_far_it_is(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_replay, "Console", lambda **_: Console(stderr=True, force_terminal=True, width=80))
+    done = run(config, "tank.csv")
+    assert "100%" in done.stderr
+    assert "readings 2" in done.stdout
+
+
+def test_help_teaches_by_an_example() -> None:
+    app = Typer()
+    app.command()(edge_replay.replay)
+    shown = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).stdout.split())
+    assert "tocsin edge replay edge.toml pump.csv --asset pump-1 --out scores.parquet --plot pump.html" in shown
+    assert "--time-unit" in shown

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tocsin.errors import UserError
 from tocsin.plant.publisher import Broker, Protocol
-from tocsin.plant.table import Layout, TimeUnit, parse_iso_ns
+from tocsin.plant.table import Layout
+from tocsin.replaying.options import with_layout
 from tocsin.signals import stop_event
 
 PASSWORD_VARIABLE = "TOCSIN_BROKER_PASSWORD"  # noqa: S105 - the variable's name, no password
@@ -64,6 +65,7 @@ def simulate(
 
 
 @app.command()
+@with_layout
 def replay(
     file: Annotated[Path, typer.Argument(help="A CSV file, UTF-8.")],
     *,
@@ -72,18 +74,7 @@ def replay(
     protocol: MqttVersion = "5",
     username: Username = None,
     password_file: PasswordFile = None,
-    separator: Annotated[
-        str, typer.Option(help="One character, or: comma, semicolon, tab, space (any run of them).")
-    ] = ",",
-    columns: Annotated[str, typer.Option(help="Names a,b,c, when the file has no header.")] = "",
-    time_column: Annotated[str, typer.Option(help="Default: the first.")] = "",
-    time_unit: Annotated[TimeUnit, typer.Option(help="iso, or what a number counts.")] = "iso",
-    start: Annotated[str, typer.Option(help="ISO 8601 time that numbers count from.")] = "1970-01-01T00:00:00Z",
-    asset: Annotated[str, typer.Option(help="The asset's name.")] = "replay",
-    asset_column: Annotated[str, typer.Option(help="The column that names the asset instead.")] = "",
-    asset_prefix: Annotated[str, typer.Option(help="Put before the asset's name.")] = "",
-    channels: Annotated[str, typer.Option(help="Columns a,b,c to publish; default: all numeric ones.")] = "",
-    exclude: Annotated[str, typer.Option(help="Columns a,b,c not to publish.")] = "",
+    layout: Layout,
     topic: Annotated[str, typer.Option(help="Template; default factory/replay/{asset}/{channel}.")] = "",
     pack: Annotated[bool, typer.Option("--pack", help="One message a line, to factory/replay/{asset}.")] = False,
     speed: Annotated[
@@ -95,18 +86,6 @@ def replay(
     from tocsin.plant.replay import PACKED_TOPIC, TOPIC, count_lines  # noqa: PLC0415 - --help stays quick
     from tocsin.plant.replay import replay as run  # noqa: PLC0415 - as above
 
-    layout = Layout(
-        separator,
-        _names(columns),
-        time_column,
-        time_unit,
-        _start_ns(start),
-        asset,
-        asset_column,
-        asset_prefix,
-        _names(channels),
-        _names(exclude),
-    )
     broker, factor = _broker(host, port, protocol, username, password_file), _speed(speed)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*bar, console=Console(stderr=True)) as progress:
@@ -136,18 +115,6 @@ def _broker(host: str, port: int, protocol: Protocol, username: str | None, pass
             msg = f"--password-file {password_file}: cannot be read: {error.strerror}"
             raise UserError(msg) from error
     return Broker(host, port, protocol, username, password if username else None)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _start_ns(text: str) -> int:
-    try:
-        return parse_iso_ns(text)
-    except ValueError as error:
-        msg = f"--start {text!r} (allowed: ISO 8601, such as 2024-01-31T00:00:00Z)"
-        raise UserError(msg) from error
 
 
 def _speed(text: str) -> float:

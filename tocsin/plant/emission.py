@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import orjson
 
-from edge_agent.core.features.waveform import rms
 from tocsin.plant.faults import Fault
 from tocsin.plant.machines import Machine, readings
 from tocsin.plant.messages import Message, Row, packed, single
-from tocsin.plant.vibration import SAMPLE_RATE_HZ, waveforms
+from tocsin.plant.vibration import SAMPLE_RATE_HZ, features_of, waveforms
 
 _PACKED_KINDS = ("compressor",)  # their controller sends all channels in one message
 _SCALAR_DIGITS, _WAVEFORM_DIGITS = 4, 5
@@ -37,6 +36,6 @@ def waveform_message(
     """The vibration waveform whose first sample is taken at `time_s`. Its row is the RMS that a reader must find."""
     samples = waveforms(machine, np.array([time_s]), faults, rng).round(_WAVEFORM_DIGITS)
     content = {"ts": time_ns // 1_000_000, "dt": 1 / SAMPLE_RATE_HZ, "values": samples[0].tolist()}
-    as_received = samples.astype("<f4").astype(np.float64)  # the agent keeps waveforms in single precision
-    row = Row(machine.asset, "vibration.rms", time_ns, float(rms(as_received)[0]))
+    # The agent keeps waveforms in single precision.
+    row = Row(machine.asset, "vibration.rms", time_ns, float(features_of(samples.astype("<f4"))["rms"][0]))
     return Message(f"factory/{machine.line}/{machine.asset}/vibration", orjson.dumps(content), (row,))

@@ -1,6 +1,7 @@
 """From the lines of any CSV file to the readings they state. Pure: text in, readings out.
 
-Every fault names file, line and column, and what is allowed there.
+Every fault names file, line and column, and what is allowed there. What the columns of a table mean (`choose`,
+`AssetNames`, `count_ns`) holds for tables that are no text as well.
 """
 
 import csv
@@ -57,6 +58,9 @@ def read_table(lines: Iterable[str], layout: Layout, source: str) -> Iterator[tu
     """The readings of each line with data, in order. Empty cells and NaN are no readings. Raises UserError."""
     cells = _split(lines, layout.separator, source)
     header = layout.columns or tuple(name.strip() for name in next(cells, (1, ()))[1])
+    if not header:
+        msg = f"{source}: the file is empty (allowed: a header and lines of data)"
+        raise UserError(msg)
     reader: _LineReader | None = None
     for line, row in cells:
         if len(row) != len(header):
@@ -66,69 +70,89 @@ def read_table(lines: Iterable[str], layout: Layout, source: str) -> Iterator[tu
         yield reader.read(line, row)
 
 
+class Chosen(NamedTuple):
+    """Which columns of a table are read."""
+
+    time: str
+    channels: tuple[tuple[str, str], ...]  # column, and the channel's name
+
+
+def choose(layout: Layout, header: Sequence[str], numeric: Iterable[str], source: str) -> Chosen:
+    """The columns that `layout` means in a table with this header, of which some are numeric. Raises UserError."""
+    time = layout.time_column or header[0]
+    special = {time, layout.asset_column}
+    for name in (*special, *layout.channels, *layout.exclude):
+        if name and name not in header:
+            msg = f"{source}: there is no column {name!r} (allowed: {', '.join(header)})"
+            raise UserError(msg)
+    wanted = layout.channels or [name for name in numeric if name not in special]
+    channels = tuple((name, clean_name(name)) for name in wanted if name not in layout.exclude)
+    names = [channel for _, channel in channels]
+    if not names:
+        msg = f"{source}: no channel is left to publish (allowed: numeric columns of {', '.join(header)})"
+        raise UserError(msg)
+    twice = sorted({name for name in names if names.count(name) > 1 or not name})
+    if twice:
+        msg = f"{source}: channels {twice} stand for no or several columns (allowed: distinct names)"
+        raise UserError(msg)
+    return Chosen(time, channels)
+
+
+class AssetNames:
+    """From what a table says to names of assets, each checked once."""
+
+    def __init__(self, layout: Layout, source: str) -> None:
+        self._layout, self._source = layout, source
+        self._known: dict[str, str] = {}
+
+    def find(self, raw: str, place: str) -> str:
+        """The asset's name; `place` names the row in errors. Raises UserError."""
+        if raw not in self._known:
+            asset = self._layout.asset_prefix + raw.strip()
+            if not _NAME.match(asset):
+                allowed = "1 to 64 letters, digits, '_', '.', '-', the first a letter or digit"
+                column = self._layout.asset_column or "--asset"
+                refuse(self._source, place, column, f"{asset!r} is no name of an asset", allowed)
+            self._known[raw] = asset
+        return self._known[raw]
+
+
 class _LineReader:
     """Knows which column means what; which are numeric is told by the first line with data."""
 
     def __init__(self, layout: Layout, header: tuple[str, ...], first: Sequence[str], source: str) -> None:
         self._layout, self._source = layout, source
-        self._position = {name: i for i, name in enumerate(header)}
-        self._time = layout.time_column or header[0]
-        special = {self._time, layout.asset_column}
-        for name in (*special, *layout.channels, *layout.exclude):
-            if name and name not in self._position:
-                msg = f"{source}: there is no column {name!r} (allowed: {', '.join(header)})"
-                raise UserError(msg)
-        numeric = [name for name in header if _number(first[self._position[name]]) is not None]
-        chosen = layout.channels or [name for name in numeric if name not in special]
-        self._channels = [(name, clean_name(name)) for name in chosen if name not in layout.exclude]
-        self._check_channels(header)
-        self._assets: dict[str, str] = {}
+        numeric = [name for name, cell in zip(header, first, strict=True) if _number(cell) is not None]
+        chosen = choose(layout, header, numeric, source)
+        position = {name: i for i, name in enumerate(header)}
+        self._time, self._time_at = chosen.time, position[chosen.time]
+        self._channels = [(position[name], name, channel) for name, channel in chosen.channels]
+        self._asset_at = position[layout.asset_column] if layout.asset_column else None
+        self._assets = AssetNames(layout, source)
 
     def read(self, line: int, row: Sequence[str]) -> tuple[Row, ...]:
-        time_ns = self._time_ns(line, row[self._position[self._time]])
-        asset = self._asset(line, row)
+        place = f"line {line}"
+        time_ns = self._time_ns(place, row[self._time_at])
+        asset = self._assets.find(self._layout.asset if self._asset_at is None else row[self._asset_at], place)
         rows = []
-        for name, channel in self._channels:
-            value = _number(row[self._position[name]])
+        for at, name, channel in self._channels:
+            value = _number(row[at])
             if value is None:
-                what = f"{row[self._position[name]]!r} is no number"
                 allowed = "a number with '.', or nothing; else --exclude the column"
-                _refuse(self._source, line, name, what, allowed)
+                refuse(self._source, place, name, f"{row[at]!r} is no number", allowed)
             if math.isfinite(value):
                 rows.append(Row(asset, channel, time_ns, value))
         return tuple(rows)
 
-    def _check_channels(self, header: tuple[str, ...]) -> None:
-        names = [channel for _, channel in self._channels]
-        if not names:
-            msg = f"{self._source}: no channel is left to publish (allowed: numeric columns of {', '.join(header)})"
-            raise UserError(msg)
-        twice = sorted({name for name in names if names.count(name) > 1 or not name})
-        if twice:
-            msg = f"{self._source}: channels {twice} stand for no or several columns (allowed: distinct names)"
-            raise UserError(msg)
-
-    def _asset(self, line: int, row: Sequence[str]) -> str:
-        column = self._layout.asset_column
-        raw = row[self._position[column]] if column else self._layout.asset
-        if raw not in self._assets:
-            asset = self._layout.asset_prefix + raw.strip()
-            if not _NAME.match(asset):
-                allowed = "1 to 64 letters, digits, '_', '.', '-', the first a letter or digit"
-                _refuse(self._source, line, column or "--asset", f"{asset!r} is no name of an asset", allowed)
-            self._assets[raw] = asset
-        return self._assets[raw]
-
-    def _time_ns(self, line: int, text: str) -> int:
+    def _time_ns(self, place: str, text: str) -> int:
         unit = self._layout.time_unit
         try:
-            return parse_iso_ns(text) if unit == "iso" else self._layout.start_ns + _count_ns(text, unit)
+            return parse_iso_ns(text) if unit == "iso" else self._layout.start_ns + count_ns(text, unit)
         except ValueError:
-            allowed = "ISO 8601; for numbers give --time-unit" if unit == "iso" else f"a number of {unit}"
-            _refuse(self._source, line, self._time, f"{text!r} is no time", allowed)
+            refuse(self._source, place, self._time, f"{text!r} is no time", allowed_times(unit))
 
 
-def _count_ns(text: str, unit: TimeUnit) -> int:
+def count_ns(text: str, unit: TimeUnit) -> int:
     """A decimal number of a unit as ns. Raises ValueError when it is none, or reaches further than 146 years."""
     try:
         count = Decimal(text.strip()) * _UNIT_NS[unit]
@@ -139,8 +163,14 @@ def _count_ns(text: str, unit: TimeUnit) -> int:
     return int(count)
 
 
-def _refuse(source: str, line: int, column: str, what: str, allowed: str) -> NoReturn:
-    msg = f"{source}: line {line}, column {column!r}: {what} (allowed: {allowed})"
+def allowed_times(unit: TimeUnit) -> str:
+    """What a time may look like, for an error."""
+    return "ISO 8601; for numbers give --time-unit" if unit == "iso" else f"a number of {unit}"
+
+
+def refuse(source: str, place: str, column: str, what: str, allowed: str) -> NoReturn:
+    """Raises UserError: `place` names the line or row, `what` says what stands there."""
+    msg = f"{source}: {place}, column {column!r}: {what} (allowed: {allowed})"
     raise UserError(msg) from None
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.features.waveform import crest, kurtosis, rms
 from models.bundle import Channel
 from tocsin.plant.machines import UNITS, Kind, Machine, plant, readings
-from tocsin.plant.vibration import waveforms
+from tocsin.plant.vibration import features_of, waveforms
 
 KINDS: tuple[Kind, ...] = ("pump", "motor", "compressor")
 SAMPLE_PERIOD_S = 0.5  # the grid of the demo's edge agent
@@ -38,5 +37,5 @@ def _frames(machine: Machine, seconds: float) -> Floats:
     scalars = readings(machine, times_s, (), rng, spikes=False)
     waves = waveforms(machine, np.arange(0.0, seconds, WAVEFORM_PERIOD_S), (), rng)
     newest = (times_s // WAVEFORM_PERIOD_S).astype(np.intp)
-    features = [feature(waves)[newest] for feature in (rms, kurtosis, crest)]
-    return np.column_stack([*scalars.values(), *features])
+    features = features_of(waves)
+    return np.column_stack([*scalars.values(), *(features[name][newest] for name in ("rms", "kurtosis", "crest"))])

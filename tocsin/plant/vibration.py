@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.config.waveforms import WaveformRule
+from edge_agent.core.features.extract import WaveformFeatures
 from tocsin.plant.faults import Fault, severity
 from tocsin.plant.machines import Machine, speed_rpm
 
@@ -48,3 +50,8 @@ def waveforms(machine: Machine, times_s: Floats, faults: Sequence[Fault], rng: n
     hiss = np.diff(rng.standard_normal((n, SAMPLES + 1))) / np.sqrt(2.0)
     signal += _HISS_G * severity(own, "cavitation", times_s)[:, None] * hiss
     return np.asarray(signal)
+
+
+def features_of(waves: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+    """What the agent makes of waveforms [n, samples] where nothing else is configured: values [n] by name."""
+    return WaveformFeatures(WaveformRule()).step(waves, round(1e9 / SAMPLE_RATE_HZ))

@@ -1,0 +1,1 @@
+"""What `tocsin edge replay` reads, writes and draws."""
