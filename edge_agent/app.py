@@ -33,6 +33,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
+from edge_agent.adapters.births import BirthsOnDisk
 from edge_agent.adapters.inference import ModelShelf
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
@@ -68,7 +69,11 @@ class Agent:
         self._lock = lock_state(folder)
         self._shelf = ModelShelf(folder / "models", config.inference)
         self._journal = SqliteJournal(
-            folder / "journal.db", config.journal.max_bytes, config.journal.max_age_s, limits.deadletters
+            folder / "journal.db",
+            config.journal.max_bytes,
+            config.journal.max_age_s,
+            limits.deadletters,
+            deadletter_bytes=limits.deadletter_bytes,
         )
         self._outbox = SqliteOutbox(folder / "outbox.db", config.outbox.max_bytes, config.outbox.when_full)
         # Before anything is appended: positions that the outbox counts as used must not be given away again.
@@ -86,7 +91,8 @@ class Agent:
             self._keep_refused,
         )
         self._link = _open_link(config, self._clock)
-        self._ingest = Ingest(config, self._link, self._journal, self._clock, self.metrics, self._journalled)
+        births = BirthsOnDisk(folder / "births")
+        self._ingest = Ingest(config, self._link, self._journal, self._clock, self.metrics, self._journalled, births)
         self._processing = Processing(
             self._journal, self._outbox, self._clock, self.metrics, self._shelf.find, lambda: self._uplink.has_room
         )

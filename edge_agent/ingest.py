@@ -8,6 +8,8 @@ Invariants
 2. The listening clock in the journal ascends, over restarts too; it stands still while the broker is away, and
    while we do not listen because there is no room.
 3. A tick stands before the data that came with it: what it finds silent was silent before them.
+4. What a Sparkplug birth says is on disk before the birth is acknowledged.
+5. A dead letter that a person wants taken again goes in the commit of what comes of it: readings, or a new letter.
 """
 
 import threading
@@ -19,16 +21,20 @@ import structlog
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Data, JournalEntry, Tick
-from edge_agent.core.intake import Entry, Intake, Message
+from edge_agent.core.intake import HEAD_BYTES, DeadLetter, Entry, Intake, Message
 from edge_agent.core.recent import LIMIT, Recent, count_keys, pack_keys, unpack_keys
 from edge_agent.core.watchdog import Watchdog
 from edge_agent.metrics import Metrics
-from edge_agent.ports import Clock, Journal, NoRoomError, SensorLink
+from edge_agent.nodes import Nodes
+from edge_agent.ports import BirthFile, Clock, Journal, NoRoomError, SensorLink
 
 _log = structlog.get_logger()
 _TICK_S = 0.25  # how often silence is looked for
 _FULL_WAIT_S = 0.2
+_AGAIN_S = 1.0  # how often dead letters to be taken again are looked for
+_AGAIN_LETTERS = 256
 _SECOND_NS = 1_000_000_000
+_FOR_EVER_NS = 1 << 62
 _ENTRIES_RECALLED = 100_000  # at a start, at most
 _ENTRIES_AT_ONCE = 1000
 _SLICE_BYTES = 64 * 1024  # of payloads in one entry: a flood must not make batches of tens of thousands of rows
@@ -45,16 +51,18 @@ class Ingest:
         clock: Clock,
         metrics: Metrics,
         journalled: threading.Event,
+        births: BirthFile | None = None,
     ) -> None:
         self._link, self._journal, self._clock = link, journal, clock
         self._metrics, self._journalled = metrics, journalled
         self._recent, self._listened_before_ns = _recall(journal)
         self._heard_ns = self._listened_before_ns  # the listening clock when the last data came
-        self._ticked_s = 0.0
+        self._ticked_s = self._looked_s = 0.0
         self._watchdog = Watchdog()
-        self._intake = Intake(config, self._recent)
+        self._nodes = Nodes(births, link, clock, metrics)
+        self._intake = Intake(config, self._recent, self._nodes.host)
         self._held: list[str] = []
-        self._longest_idle_ns = _longest_idle_ns(config)
+        self._watched_ns = _watched_ns(config)
 
     def resume(self, config: EdgeConfig | None) -> None:
         """Before `run`: the configuration of the life before, whose subscriptions the broker may still hold."""
@@ -62,8 +70,8 @@ class Ingest:
 
     def configure(self, config: EdgeConfig) -> None:
         """Take over a configuration, from any thread."""
-        self._longest_idle_ns = _longest_idle_ns(config)
-        self._intake = Intake(config, self._recent)
+        self._watched_ns = _watched_ns(config)
+        self._intake = Intake(config, self._recent, self._nodes.host)
         self._link.subscribe(self._intake.filters)
 
     def run(self, stopping: threading.Event) -> None:
@@ -76,7 +84,9 @@ class Ingest:
                 entries = [self._take(some) for some in _slices(messages)]
                 if self._commit(entries, stopping):
                     self._link.acknowledge(messages)
-                    self._count(messages, entries)
+                    self._count_messages(messages, entries)
+                self._take_again(stopping)
+                self._nodes.ask()
         finally:
             self._link.stop()
 
@@ -84,18 +94,38 @@ class Ingest:
         entry = self._intake.take(messages, is_clock_behind=self._clock.is_behind)
         # Before the commit, for the next slice may say the same; an agent that never commits it never comes back here.
         self._recent.add(entry.keys, entry.packet_ids)
-        return entry
+        return entry._replace(deadletters=_with_payloads(entry.deadletters, messages))
 
-    def _commit(self, taken: Sequence[Entry], stopping: threading.Event) -> bool:
+    def _take_again(self, stopping: threading.Event) -> None:
+        """Dead letters that a person marked, since configuration or sender were mended."""
+        if stopping.is_set() or time.monotonic() - self._looked_s < _AGAIN_S:
+            return
+        try:
+            found = self._journal.again(_AGAIN_LETTERS)
+        except NoRoomError as error:
+            _log.warning("the journal cannot be read now", error=str(error))
+            found = []
+        if len(found) < _AGAIN_LETTERS:
+            self._looked_s = time.monotonic()
+        if not found:
+            return
+        entries = [self._take(some) for some in _slices([one.message for one in found])]
+        if self._commit(entries, stopping, [one.number for one in found]):
+            self._count(entries)
+            dead = sum(len(entry.deadletters) for entry in entries)
+            _log.info("dead letters were taken again", count=len(found), dead_again=dead)
+
+    def _commit(self, taken: Sequence[Entry], stopping: threading.Event, done: Sequence[int] = ()) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the broker keeps the messages)."""
         entries = self._entries(taken)
         deadletters = [letter for entry in taken for letter in entry.deadletters]
-        if not entries and not deadletters:
+        if not (entries or deadletters or done or self._nodes.must_keep):
             return True
         heard_ns = self._link.listened_ns
         while True:
             try:
-                self._journal.append(entries, deadletters)
+                self._nodes.keep()
+                self._journal.append(entries, deadletters, done)
             except NoRoomError as error:
                 self._metrics.waits.labels("journal").inc()
                 _log.warning("the journal has no room: the broker has to wait", error=str(error))
@@ -116,7 +146,7 @@ class Ingest:
             for entry in taken
             if len(entry.readings.index) or entry.waveforms
         ]
-        is_watched = bool(data) or listened_ns - self._heard_ns <= self._longest_idle_ns + _SECOND_NS
+        is_watched = bool(data) or listened_ns - self._heard_ns <= self._watched_ns
         if data:
             self._heard_ns = listened_ns
         if now_s - self._ticked_s < _TICK_S or not is_watched:
@@ -132,10 +162,12 @@ class Ingest:
             _log.warning("no message for longer than usual; connecting anew", longer_than_s=limit_s)
             self._link.reconnect()
 
-    def _count(self, messages: Sequence[Message], entries: Sequence[Entry]) -> None:
-        if not messages:
-            return
-        self._metrics.messages.inc(len(messages))
+    def _count_messages(self, messages: Sequence[Message], entries: Sequence[Entry]) -> None:
+        if messages:
+            self._metrics.messages.inc(len(messages))
+            self._count(entries)
+
+    def _count(self, entries: Sequence[Entry]) -> None:
         self._metrics.repeated.inc(sum(entry.repeated for entry in entries))
         self._metrics.readings.inc(sum(len(entry.readings.index) + len(entry.waveforms) for entry in entries))
         self._metrics.commits.inc()
@@ -154,6 +186,14 @@ class Ingest:
             )
 
 
+def _with_payloads(letters: list[DeadLetter], messages: Sequence[Message]) -> list[DeadLetter]:
+    """Each with the whole payload of its message; without, where the topic was too long to be kept as it was."""
+    if not letters:
+        return letters
+    whole = {(m.arrival_ns, m.topic, m.payload[:HEAD_BYTES]): m.payload for m in messages}
+    return [one._replace(payload=whole.get((one.arrival_ns, one.topic, one.head))) for one in letters]
+
+
 def _slices(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Cut so that each is small, and at least one message."""
     start = size = 0
@@ -166,8 +206,11 @@ def _slices(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
         yield messages[start:]
 
 
-def _longest_idle_ns(config: EdgeConfig) -> int:
-    return int(max(rule.idle_s for rule in config.assets) * _SECOND_NS)
+def _watched_ns(config: EdgeConfig) -> int:
+    """How long silence goes on to mean something, on the listening clock."""
+    if any(rule.no_data_factor for rule in config.channels):
+        return _FOR_EVER_NS
+    return int(max(rule.idle_s for rule in config.assets) * _SECOND_NS) + _SECOND_NS
 
 
 def _recall(journal: Journal) -> tuple[Recent, int]:

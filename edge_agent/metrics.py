@@ -14,6 +14,9 @@ class Metrics:
         self.repeated = Counter("tocsin_edge_repeated_messages", "Messages that came again, taken once", registry=r)
         self.readings = Counter("tocsin_edge_readings", "Readings and waveforms journalled", registry=r)
         self.deadletters = Counter("tocsin_edge_deadletters", "Messages set aside", ["reason"], registry=r)
+        self.nodes = Counter(
+            "tocsin_edge_sparkplug_events", "Births, deaths and requests of births of Sparkplug", ["event"], registry=r
+        )
         self.marked = Counter(
             "tocsin_edge_marked", "Readings marked, and windows not scored, by reason", ["reason"], registry=r
         )

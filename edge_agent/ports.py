@@ -18,6 +18,13 @@ class Stored(NamedTuple):
     entry: JournalEntry
 
 
+class Again(NamedTuple):
+    """A dead letter that is to go through the agent once more, as the message that it was."""
+
+    number: int
+    message: Message
+
+
 class Sealed(NamedTuple):
     """A batch that waits for its receipt. `arrival_ns`: when the oldest of its data reached the gateway."""
 
@@ -66,6 +73,10 @@ class SensorLink(Protocol):
         """Confirm messages, in order of receipt. Those of an earlier connection are left: they come again."""
         ...
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Send at QoS 0 without waiting; False: not connected, nothing was sent."""
+        ...
+
     def reconnect(self) -> None:
         """Drop the connection and make a new one, with new subscriptions: for one that only seems alive."""
         ...
@@ -88,14 +99,35 @@ class SensorLink(Protocol):
         ...
 
 
+class BirthFile(Protocol):
+    """What the births of Sparkplug nodes have said, over a restart."""
+
+    def load(self) -> bytes | None:
+        """The last content saved; None: there is none that can be read."""
+        ...
+
+    def save(self, content: bytes) -> None:
+        """Durable when it returns, in one step. Raises NoRoomError; the last one is kept then."""
+        ...
+
+
 class Journal(Protocol):
     """Entries in order, durable when `append` returns. Unused ones are never dropped: full means NoRoomError.
 
     So does, from any call, a disk or another program that is in the way: the same call later may succeed.
     """
 
-    def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
-        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept."""
+    def append(
+        self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = (), done: Sequence[int] = ()
+    ) -> int:
+        """One durable commit; returns the last position. Raises NoRoomError, and then nothing was kept.
+
+        `done`: numbers of letters that were taken `again` and came to this: they go in the same commit.
+        """
+        ...
+
+    def again(self, limit: int) -> list[Again]:
+        """Up to `limit` dead letters that a person wants taken again, oldest first; until they are `done`."""
         ...
 
     def read(self, after: int, limit: int = 64) -> list[Stored]:

@@ -21,8 +21,9 @@ import structlog
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
 from edge_agent.core.entries import Configured, Data
-from edge_agent.core.pipeline import Model, Pipeline
+from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
+from edge_agent.core.watch import Model
 from edge_agent.metrics import Metrics
 from edge_agent.ports import Clock, Journal, NoRoomError, Outbox, Stored
 from models.bundle import BundleError

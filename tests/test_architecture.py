@@ -35,6 +35,8 @@ TRAINING = frozenset({"onnx", "sklearn", "skl2onnx", "torch"})
 WIRING = {
     "edge_agent.app",
     "edge_agent.cli",
+    "edge_agent.deadletters_cli",
+    "edge_agent.doctor_cli",
     "edge_agent.journal_cli",
     "edge_agent.replay",
     "aggregator.app",
@@ -43,6 +45,7 @@ WIRING = {
 # Which files beside these may import an adapter, and which: shared parts within the same house.
 ADAPTER_IMPORTS = {
     "edge_agent.adapters.database": {"edge_agent.adapters.ballast", "edge_agent.adapters.salvage"},
+    "edge_agent.adapters.deadletters": {"edge_agent.adapters.examine", "edge_agent.adapters.salvage"},
     "edge_agent.adapters.examine": {
         "edge_agent.adapters.ballast",
         "edge_agent.adapters.database",
@@ -50,7 +53,12 @@ ADAPTER_IMPORTS = {
         "edge_agent.adapters.outbox_sqlite",
         "edge_agent.adapters.salvage",
     },
-    "edge_agent.adapters.journal_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
+    "edge_agent.adapters.journal_sqlite": {
+        "edge_agent.adapters.database",
+        "edge_agent.adapters.letters_sqlite",
+        "edge_agent.adapters.salvage",
+    },
+    "edge_agent.adapters.letters_sqlite": {"edge_agent.adapters.salvage"},
     "edge_agent.adapters.link_lean": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
     "edge_agent.adapters.link_paho": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
     "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
@@ -180,6 +188,11 @@ def test_onnx_runtime_is_imported_only_where_models_are_run() -> None:
     assert_none(i for i in ALL if i.is_within(["onnxruntime"]) and i not in places)
 
 
+def test_libraries_for_files_and_pictures_are_imported_only_by_the_replay() -> None:
+    places = within("tocsin.replaying")
+    assert_none(i for i in ALL if i.is_within(["matplotlib", "polars"]) and i not in places)
+
+
 def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
     lengths = {str(path): len((ROOT / path).read_text().splitlines()) for path in files(*HOUSES)}
     assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
@@ -190,10 +203,38 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
     [
         (
             "edge_agent/core/decode",
-            ["cbor", "json", "line_protocol", "msgpack", "raw", "senml"],
-            ["compression", "json_simple", "senml_fields", "shapes", "times"],
+            ["cbor", "json", "line_protocol", "msgpack", "raw", "senml", "sparkplug"],
+            [
+                "cbor_reader",
+                "compression",
+                "json_simple",
+                "places",
+                "rules",
+                "senml_fields",
+                "shapes",
+                "source_quality",
+                "times",
+                "values",
+            ],
         ),
-        ("edge_agent/core/denoise", ["hampel"], []),
+        (
+            "edge_agent/core/denoise",
+            [
+                *["butterworth", "deadband", "exponential", "hampel", "kalman", "median", "notch"],
+                *["savitzky_golay", "swinging_door", "wavelet"],
+            ],
+            ["chain", "reporting", "reports", "runs", "sections"],
+        ),
+        (
+            "edge_agent/core/features",
+            ["bearing", "moments", "spectrum", "velocity"],
+            ["block", "extract", "filters"],
+        ),
+        (
+            "edge_agent/core/checks",
+            ["clock", "flat", "order", "quantum", "range", "rate", "redundancy", "silence"],
+            ["chain", "marks", "rows", "settings"],
+        ),
         (
             "aggregator/adapters",
             ["store_influx1", "store_influx2", "store_sqlite"],
@@ -216,6 +257,18 @@ def test_the_table_of_decoders_names_each_file_of_its_folder() -> None:
         "senml-json": "senml",
         "senml-cbor": "senml",
         "influx-line": "line_protocol",
+    }
+
+
+def test_the_tables_of_filters_and_reporters_name_each_file_of_their_folder() -> None:
+    from edge_agent.core.denoise import FILTERS, REPORTERS
+
+    assert {name: made.__module__.rpartition(".")[2] for name, made in (FILTERS | REPORTERS).items()} == {
+        name: name.replace("-", "_")
+        for name in (
+            *("hampel", "median", "exponential", "savitzky-golay", "butterworth", "notch", "kalman"),
+            *("deadband", "swinging-door"),
+        )
     }
 
 

@@ -66,7 +66,7 @@ class OnnxModel:
 
     def _prove(self) -> bool:
         """Runs before it serves: what does not work must show now. Whether windows are independent of their batch."""
-        shape = (_PROOF[0], self.manifest.window, len(self.manifest.channels))
+        shape = (_PROOF[0], self.manifest.window, self.manifest.width)
         frames = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         try:
             alone = [self._run(frames[i : i + 1]) for i in range(len(frames))]

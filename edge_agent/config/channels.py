@@ -5,6 +5,19 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edge_agent.config.base import Strict
+from edge_agent.config.waveforms import WaveformRule
+from edge_agent.core.denoise import AnyFilterSettings, AnyReportSettings
+
+_OF_VALUES = (
+    "range",
+    "operating_range",
+    "max_rate_per_s",
+    "flat_s",
+    "no_data_factor",
+    "quantum_factor",
+    "denoise",
+    "report",
+)
 
 
 class ChannelRule(Strict):
@@ -14,22 +27,44 @@ class ChannelRule(Strict):
     unit: str = ""
     kind: Literal["value", "waveform"] = "value"
     range: tuple[float, float] | None = Field(None, description="physical limits; a value outside is marked bad")
+    operating_range: tuple[float, float] | None = Field(
+        None, description="limits of normal operation; a value outside is marked, and used"
+    )
     max_rate_per_s: float | None = Field(None, gt=0, description="a faster move is marked; units of the value a second")
-    flat_s: float | None = Field(None, gt=0, description="exactly the same for longer, in event time, is marked: stuck")
-    hampel_window: int = Field(0, description="readings, the newest included; 0 = no denoising")
-    hampel_sigmas: float = Field(3.0, gt=0)
+    flat_s: float | None = Field(None, gt=0, description="the same for longer, in event time, is marked: stuck")
+    flat_band: float = Field(0.0, ge=0, description="a move of at most so much counts as the same")
+    no_data_factor: float | None = Field(
+        None, gt=1, description="silence of so many usual intervals is reported; none = not looked for"
+    )
+    quantum_factor: float | None = Field(
+        None, ge=2, description="steps between values that are so many times coarser than learnt are marked"
+    )
+    max_skew_s: float = Field(
+        30.0, ge=0, description="how far the sender's clock may be off the gateway's; 0 = not looked at"
+    )
+    align: Literal["hold", "linear", "mean", "max", "min", "last"] = Field(
+        "hold", description="a cell's value: the last reading so far, a line between two, or of the cell's own readings"
+    )
+    max_gap_s: float = Field(5.0, gt=0, le=3600, description="with linear: the longest gap that a line bridges")
+    denoise: tuple[AnyFilterSettings, ...] = Field((), max_length=8, description="filters, one after the other")
+    report: AnyReportSettings | None = Field(None, description="what is sent on; models see every reading")
+    waveform: WaveformRule = Field(WaveformRule(), description="with kind waveform")
 
     @model_validator(mode="after")
     def _possible(self) -> "ChannelRule":
-        if self.range is not None and not self.range[0] < self.range[1]:
-            msg = f"range {list(self.range)}: the lower limit must lie below the upper"
+        for name in ("range", "operating_range"):
+            limits = getattr(self, name)
+            if limits is not None and not limits[0] < limits[1]:
+                msg = f"{name} {list(limits)}: the lower limit must lie below the upper"
+                raise ValueError(msg)
+        if self.flat_band and self.flat_s is None:
+            msg = "flat_band needs flat_s"
             raise ValueError(msg)
-        if self.hampel_window and not 3 <= self.hampel_window <= 99:
-            msg = f"hampel_window {self.hampel_window}: allowed are 0 (off) and 3 to 99"
+        taken = [name for name in _OF_VALUES if getattr(self, name)]
+        if self.kind == "waveform" and taken:
+            msg = f"a waveform takes no {', '.join(taken)}: its features are what is checked"
             raise ValueError(msg)
-        if self.kind == "waveform" and (self.range or self.hampel_window or self.max_rate_per_s or self.flat_s):
-            msg = (
-                "a waveform takes no range, max_rate_per_s, flat_s and hampel_window: its features are what is checked"
-            )
+        if self.kind == "value" and self.waveform != WaveformRule():
+            msg = 'waveform needs kind = "waveform"'
             raise ValueError(msg)
         return self

@@ -61,4 +61,7 @@ class Limits(Strict):
     earliest_time: int = Field(946_684_800, description="epoch s; earlier event times are refused (2000-01-01)")
     future_s: float = Field(60.0, ge=0, description="how far an event time may lie ahead of the gateway's clock")
     deadletters: int = Field(10_000, ge=0, description="how many are kept for inspection; the oldest go first")
+    deadletter_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="of their payloads, kept for another try; the oldest go first"
+    )
     unacked_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="then reading from the broker pauses")

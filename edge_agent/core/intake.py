@@ -1,21 +1,27 @@
 """From raw messages to one journal entry: match the topic, leave out repetitions, decode, check.
 
-Pure: the same messages give the same entry. A message counts whole or not at all; what fails is a dead letter.
-Messages of the commonest form are decoded together, as columns; the others one by one, with the same outcome.
+Pure: the same messages give the same entry. A message counts whole or not at all, apart from values that its topic's
+settings leave out; what fails is a dead letter. Messages of the commonest forms are decoded together; the others one by
+one, with the same outcome.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.decode import Decoder, SimpleDecoder, decoder_of, simple_decoder_of
+from edge_agent.core.decode import Decoder, SimpleDecoder, decoder_of, simple_decoders_of
+from edge_agent.core.decode.json_simple import Together
+from edge_agent.core.decode.sparkplug import settings_of, sparkplug_decoder
 from edge_agent.core.errors import DecodeError
-from edge_agent.core.readings import ChannelKey, Decoded, Readings, ReadingsBuilder, Waveform
+from edge_agent.core.readings import ChannelKey, Column, Decoded, Readings, ReadingsBuilder, Waveform
 from edge_agent.core.recent import Recent, message_keys, topic_seed
+from edge_agent.core.sparkplug.host import Host
+from edge_agent.core.sparkplug.topic import SparkplugTemplate
 from edge_agent.core.topics import TopicTemplate
 
 
@@ -31,7 +37,10 @@ class Message(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A message that can never be used. `head`: the first bytes of the payload."""
+    """A message that cannot be used as things stand. `head`: the first bytes of the payload.
+
+    `payload`: the whole of it, for another try once configuration or sender are mended; None: not kept.
+    """
 
     arrival_ns: int
     topic: str
@@ -39,6 +48,7 @@ class DeadLetter(NamedTuple):
     text: str
     size_bytes: int
     head: bytes
+    payload: bytes | None = None
 
 
 class Entry(NamedTuple):
@@ -50,6 +60,7 @@ class Entry(NamedTuple):
     keys: list[int]
     packet_ids: list[int]
     repeated: int
+    skipped: int = 0  # values that the topics' settings leave out
 
 
 @dataclass(slots=True)
@@ -61,6 +72,8 @@ class _Route:
     decoder: Decoder
     simple: SimpleDecoder | None  # None: its payloads are of another form
     seed: int
+    says_again: Callable[[bytes], bool] | None = None  # of a payload that was here before; None: its times tell
+    others: tuple[SimpleDecoder, ...] = ()  # to be tried when payloads are not of the form of `simple`
     misses: int = 0
 
     @property
@@ -71,14 +84,19 @@ class _Route:
 HEAD_BYTES = 256
 TOPIC_CHARS, TEXT_CHARS = 1000, 500  # a dead letter is small, whatever the sender made up
 _MAX_TOPICS = 100_000  # remembered: a sender that invents topics must not fill the memory
+_MAX_CHANNELS = 100_000  # nor one that invents channels
+_NAME_CHARS = 1000  # of asset and channel together
 _NO_LIMIT_NS = 1 << 62
 _MISSES = 10  # payloads of another form, before a topic's are decoded one by one for good
 
 
 class Intake:
-    """Decodes by the configuration's topics, channels and limits; `recent` knows what is in the journal."""
+    """Decodes by the configuration's topics, channels and limits.
 
-    def __init__(self, config: EdgeConfig, recent: Recent | None = None) -> None:
+    `recent` knows what is in the journal, `host` what Sparkplug nodes have said: both outlive a configuration.
+    """
+
+    def __init__(self, config: EdgeConfig, recent: Recent | None = None, host: Host | None = None) -> None:
         self._config = config
         self._limits = config.limits
         self._earliest_ns = self._limits.earliest_time * 1_000_000_000
@@ -87,9 +105,16 @@ class Intake:
             (
                 TopicTemplate.parse(topic.template),
                 decoder_of(topic, config.limits.payload_bytes),
-                simple_decoder_of(topic),
+                simple_decoders_of(topic),
             )
             for topic in config.topics
+            if topic.format != "sparkplug-b"
+        ]
+        self._host = host or Host()
+        self._sparkplug = [
+            (SparkplugTemplate.parse(topic.template), settings_of(topic))
+            for topic in config.topics
+            if topic.format == "sparkplug-b"
         ]
         self._routes: dict[str, _Route | None] = {}
         self._kinds: dict[ChannelKey, str] = {}  # of known channels only
@@ -97,7 +122,8 @@ class Intake:
     @property
     def filters(self) -> list[str]:
         """What to subscribe to."""
-        return [template.filter for template, *_ in self._templates]
+        of_nodes = [name for template, _ in self._sparkplug for name in template.filters]
+        return [template.filter for template, *_ in self._templates] + of_nodes
 
     def take(self, messages: Sequence[Message], *, is_clock_behind: bool = False) -> Entry:
         """Decode all; never raises. `is_clock_behind`: the gateway cannot tell what lies in the future."""
@@ -106,7 +132,7 @@ class Intake:
         keys = message_keys([m.payload for m in messages], [route.seed if route else 0 for route in routes])
         latest_ns = self._latest_ns(messages, is_clock_behind=is_clock_behind)
         fresh = self._fresh(messages, routes, keys)
-        builder, dead = ReadingsBuilder(), []
+        builder, dead, skipped = ReadingsBuilder(), [], 0
         taken = self._take_simple(builder, messages, routes, fresh, latest_ns)
         rest = fresh if not taken else sorted(set(fresh).difference(taken))
         for i in rest:
@@ -120,9 +146,11 @@ class Intake:
             else:
                 builder.add(decoded, message.arrival_ns, i)
                 taken.append(i)
+                skipped += decoded.skipped
         readings, waveforms = builder.build()
         packet_ids = [messages[i].packet_id for i in taken]
-        return Entry(readings, waveforms, dead, [keys[i] for i in taken], packet_ids, len(messages) - len(fresh))
+        repeated = len(messages) - len(fresh)
+        return Entry(readings, waveforms, dead, [keys[i] for i in taken], packet_ids, repeated, skipped)
 
     def _fresh(self, messages: Sequence[Message], routes: Sequence[_Route | None], keys: list[int]) -> Sequence[int]:
         """The positions of messages that are not repetitions."""
@@ -146,6 +174,8 @@ class Intake:
         if message.is_again and was_delivered:
             return True
         try:
+            if route is not None and route.says_again is not None:
+                return route.says_again(message.payload)
             return self._decode(message, route, _NO_LIMIT_NS).is_timed
         except DecodeError:
             return False
@@ -158,26 +188,37 @@ class Intake:
         fresh: Sequence[int],
         latest_ns: NDArray[np.int64],
     ) -> list[int]:
-        """Decode what is of the simple form; returns the positions of what was taken."""
+        """Decode what is of a simple form; returns the positions of what was taken."""
         limit = self._limits.payload_bytes
-        decode = next((route.simple for i in fresh if (route := routes[i]) and route.simple), None)
-        if decode is None:
-            return []
-        chosen = [
-            i for i in fresh if (route := routes[i]) and route.simple is decode and len(messages[i].payload) <= limit
-        ]
-        decoded = decode([messages[i].payload for i in chosen])
-        if decoded is None:
-            for i in chosen:
-                self._learn(routes[i], messages[i])
-            return []
-        time_ns, value = decoded
-        if ((time_ns < self._earliest_ns) | (time_ns > latest_ns[chosen])).any():
-            return []
-        builder.add_block(
-            [route.key for i in chosen if (route := routes[i])], time_ns, value, np.array(chosen, np.int64)
-        )
-        return chosen
+        taken: list[int] = []
+        tried: set[SimpleDecoder] = set()
+        while decode := next(
+            (r.simple for i in fresh if (r := routes[i]) and r.simple and r.simple not in tried), None
+        ):
+            tried.add(decode)
+            chosen = [i for i in fresh if (r := routes[i]) and r.simple is decode and len(messages[i].payload) <= limit]
+            together = decode([messages[i].payload for i in chosen]) if chosen else None
+            if together is None:
+                for i in chosen:
+                    self._learn(routes[i], messages[i])
+            elif self._is_allowed(together, latest_ns[chosen]):
+                keys = [r.key for i in chosen if (r := routes[i])]
+                at = np.array(chosen, np.int64)
+                builder.add_block(keys, together.time_ns, together.value, at, together.counts)
+                taken += chosen
+            if len(chosen) == len(fresh):
+                break
+        return taken
+
+    def _is_allowed(self, together: Together, latest_ns: NDArray[np.int64]) -> bool:
+        """Whether times and numbers are; `latest_ns`: of each message."""
+        first_ns = last_ns = together.time_ns
+        if together.counts is not None:  # the times of a column ascend
+            if together.counts.max() > self._limits.readings_per_message:
+                return False
+            ends = np.cumsum(together.counts)
+            first_ns, last_ns = first_ns[ends - together.counts], last_ns[ends - 1]
+        return not ((first_ns < self._earliest_ns) | (last_ns > latest_ns)).any()
 
     @staticmethod
     def _learn(route: _Route | None, message: Message) -> None:
@@ -185,23 +226,34 @@ class Intake:
         if route and route.simple and route.simple([message.payload]) is None:
             route.misses += 1
             if route.misses >= _MISSES:
-                route.simple = None
+                route.simple, route.others = (route.others[0], route.others[1:]) if route.others else (None, ())
+                route.misses = 0
 
     def _find(self, topic: str) -> _Route | None:
         """The topic's route; None: it fits no template."""
         if len(self._routes) >= _MAX_TOPICS:
             self._routes.clear()
-        route = None
-        for template, decoder, simple in self._templates:
+        route = self._find_node(topic)
+        for template, decoder, simple in self._templates if route is None else ():
             place = template.read(topic)
             if place is not None:
                 asset, channel = place
                 rule = self._config.channel_rule(asset, channel) if channel is not None else None
-                is_value = rule is not None and rule.kind == "value"
-                route = _Route(asset, channel, decoder, simple if is_value else None, topic_seed(topic))
+                forms = simple if rule is not None and rule.kind == "value" else ()
+                route = _Route(asset, channel, decoder, next(iter(forms), None), topic_seed(topic), others=forms[1:])
                 break
         self._routes[topic] = route
         return route
+
+    def _find_node(self, topic: str) -> _Route | None:
+        """The topic's route, when it is one of Sparkplug."""
+        for template, settings in self._sparkplug:
+            place = template.read(topic)
+            if place is not None:
+                decoder = sparkplug_decoder(self._host, place, settings, self._config)
+                says_again = partial(self._host.is_repetition, place)
+                return _Route(place.asset(settings.assets), None, decoder, None, topic_seed(topic), says_again)
+        return None
 
     def _decode(self, message: Message, route: _Route | None, latest_ns: int) -> Decoded:
         if len(message.payload) > self._limits.payload_bytes:
@@ -213,26 +265,41 @@ class Intake:
                 f"topic {message.topic!r} fits no template of the configuration (a subscription of an earlier one?)",
             )
         decoded = route.decoder(message.payload, route.asset, route.channel, message.arrival_ns)
-        count = len(decoded.values) + sum(len(w.samples) // 4 for w in decoded.waveforms)
+        count = len(decoded.values) + sum(len(column.value) for column in decoded.columns)
         if count > self._limits.readings_per_message:
             text = f"{count} readings; limits.readings_per_message allows {self._limits.readings_per_message}"
             raise DecodeError("too_many", text)
-        for key, time_ns, _ in decoded.values:
-            self._check(key, time_ns, latest_ns, "value")
-        for waveform in decoded.waveforms:
-            self._check(waveform.channel, waveform.time_ns, latest_ns, "waveform")
-        return decoded
+        for key, time_ns, *_ in decoded.values:
+            if self._kind(key) != "value":
+                raise DecodeError("kind", f"channel {'/'.join(key)!r} is declared a waveform; this is a value")
+            if time_ns is not None:
+                self._check_time(time_ns, latest_ns)
+        if not decoded.columns:
+            return decoded
+        for column in decoded.columns:
+            self._check_time(int(column.time_ns.min()), latest_ns)
+            self._check_time(int(column.time_ns.max()), latest_ns)
+        is_waveform = [self._kind(column.channel) == "waveform" for column in decoded.columns]
+        return decoded._replace(
+            columns=[c for c, is_one in zip(decoded.columns, is_waveform, strict=True) if not is_one],
+            waveforms=[_waveform(c) for c, is_one in zip(decoded.columns, is_waveform, strict=True) if is_one],
+        )
 
-    def _check(self, key: ChannelKey, time_ns: int | None, latest_ns: int, kind: str) -> None:
+    def _kind(self, key: ChannelKey) -> str:
         known = self._kinds.get(key)
         if known is None:
+            if len(key[0]) + len(key[1]) > _NAME_CHARS:
+                raise DecodeError("channel", f"a name of more than {_NAME_CHARS} characters: {key[1]:.100}")
             rule = self._config.channel_rule(*key)
             if rule is None:
                 raise DecodeError("unknown_channel", f"channel {'/'.join(key)!r} fits no [[channels]] rule")
+            if len(self._kinds) >= _MAX_CHANNELS:
+                self._kinds.clear()
             known = self._kinds[key] = rule.kind
-        if known != kind:
-            raise DecodeError("kind", f"channel {'/'.join(key)!r} is declared a {known}; this is a {kind}")
-        if time_ns is not None and not self._earliest_ns <= time_ns <= latest_ns:
+        return known
+
+    def _check_time(self, time_ns: int, latest_ns: int) -> None:
+        if not self._earliest_ns <= time_ns <= latest_ns:
             allowed = f"{self._earliest_ns} to {latest_ns} (limits.earliest_time, limits.future_s)"
             text = f"event time {time_ns} ns lies outside {allowed}"
             raise DecodeError("time_range", text)
@@ -244,3 +311,22 @@ class Intake:
         arrival_ns = np.array([message.arrival_ns for message in messages], np.int64)
         ahead_ns = int(self._limits.future_s * 1e9)
         return np.where(arrival_ns > self._earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)
+
+
+def _waveform(column: Column) -> Waveform:
+    """Raises DecodeError."""
+    name = "/".join(column.channel)
+    if not column.dt_ns:
+        text = f"channel {name!r} is declared a waveform, whose samples are equally far apart: `dt`, and none left out"
+        raise DecodeError("kind", text)
+    with np.errstate(over="ignore"):
+        samples = column.value.astype("<f4")
+    if not np.isfinite(samples).all():
+        raise DecodeError("value", f"channel {name!r}: a sample is beyond float32")
+    return Waveform(
+        channel=column.channel,
+        time_ns=int(column.time_ns[0]),
+        dt_ns=column.dt_ns,
+        samples=samples.tobytes(),
+        quality=column.quality,
+    )

@@ -1,14 +1,15 @@
 """The pipeline: a pure function of the journal.
 
-    entry ─▶ features ─▶ repeats ─▶ clean ─▶ denoise ─▶ align ─▶ window ─▶ infer ─▶ decide ─▶ results
-             waveforms   leaves     range,   Hampel     grid     frames     model    alarms
-             become      out what   rate and marks and  marks late          (handed
-             readings    was there  flat     replaces   readings            in)
+    entry ─▶ waveforms ─▶ repeats ─▶ checks ─▶ denoise ─▶ align ─▶ derive ─▶ window ─▶ infer ─▶ decide ─▶ results
+             become       leaves     mark      filters    grid     fusion,   frames     model    alarms
+             features     out what             a channel  frames,  formulas,            (handed
+                          was there                       lateness features              in)
 
 Invariants
 1. The same entries give the same results, bit for bit, however the readings between two ticks were cut into
    entries, how many entries are taken at once, and whether or not a snapshot was restored between two of them.
-2. No reading disappears: each one is in the results with its quality, once.
+2. No reading disappears: each one is in the results with its quality, once, unless its channel's `report` says that
+   the readings around it tell enough.
 3. Configuration and models come from the journal (`Configured`), never from a file.
 """
 
@@ -22,20 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core import clean
 from edge_agent.core.align import Align, Frames
 from edge_agent.core.catalogue import Catalogue
-from edge_agent.core.checks import Neighbours
-from edge_agent.core.denoise.chain import Chains
+from edge_agent.core.checks.marks import mark
+from edge_agent.core.cleaning import Cleaning
+from edge_agent.core.derive.stage import Derive
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, join_readings
-from edge_agent.core.features import FEATURES
-from edge_agent.core.readings import Readings, join
-from edge_agent.core.repeats import Repeats
+from edge_agent.core.readings import join
+from edge_agent.core.reporting import Reporting
 from edge_agent.core.results import Results
 from edge_agent.core.rows import Rows
-from edge_agent.core.segments import Segments, kept, segments
+from edge_agent.core.segments import segments
 from edge_agent.core.watch import Model, Watch
-from models.contract.quality import BAD_FROM, Quality
+from edge_agent.core.waveforms import Waveforms
+from models.contract.quality import Quality, label
+
+_VERSION = 2  # of snapshots: to be raised when a stage's state means something else than before
 
 
 class Pipeline:
@@ -46,13 +49,14 @@ class Pipeline:
         self._config: EdgeConfig | None = None
         self._configured: Configured | None = None
         self._catalogue = Catalogue()
-        self._chains = Chains()
-        self._known = 0  # channels that the stages have room for
+        self._waveforms = Waveforms()
+        self._cleaning = Cleaning()
         self._align = Align()
-        self._repeats = Repeats()
-        self._neighbours = Neighbours()
+        self._derive = Derive()
+        self._reporting = Reporting()
         self._watches: dict[str, Watch] = {}  # by digest
-        self.counts: Counter[str] = Counter()  # since the last start: repeated, late, spikes, bad_range, unscored
+        self._known = 0  # channels that the stages have room for
+        self.counts: Counter[str] = Counter()  # since the last start: marks, repeated, unscored
 
     @property
     def config(self) -> EdgeConfig | None:
@@ -64,6 +68,11 @@ class Pipeline:
         """Whether a `Configured` entry has been seen."""
         return self._config is not None
 
+    @property
+    def listened_ns(self) -> int:
+        """The listening clock at the last tick."""
+        return self._align.listened_ns
+
     def run(self, entries: Sequence[JournalEntry], results: Results) -> None:
         """Take entries; what comes of them is added to `results`. Data between two others is taken as one."""
         for is_data, group in groupby(entries, lambda entry: isinstance(entry, Data)):
@@ -72,185 +81,134 @@ class Pipeline:
                 continue
             for entry in group:
                 if isinstance(entry, Configured):
-                    self._configure(entry)
+                    self._configure(entry, results)
                 elif isinstance(entry, Tick):
-                    self._score(self._align.tick(self._catalogue.grid, entry.listened_ns), results)
+                    self._tick(entry, results)
 
     def _take(self, entries: Sequence[Data], results: Results) -> None:
         if self._config is None:
             msg = "the journal begins without a configuration"
             raise ValueError(msg)
         catalogue = self._catalogue
-        if any(entry.waveforms for entry in entries):
-            readings = join([with_features(entry) for entry in entries])
+        if any(entry.waveforms for entry in entries) or self._waveforms.notes_speeds:
+            readings = join(self._waveforms.readings(entries))
         else:
             readings = join_readings(entries)
         ids = catalogue.number(readings.channels, self._config)[readings.index]
-        self._grow()
+        self._grow(results)
         # Up to the alignment the stages work channel by channel, and share one grouping.
         grouped = segments(ids)
-        nothing = np.zeros(len(ids), np.int64)
-        rows = Rows(readings.time_ns, readings.value, readings.value, readings.quality, nothing).at(grouped.order)
-        grouped, rows, place = self._leave_out_repeats(grouped, rows)
-        rows = self._clean(grouped, rows)
-        arrived = _inverse(place)
-        ids, rows = grouped.series[grouped.rank][arrived], rows.at(arrived)
-        late, frames = self._align.step(catalogue.grid, ids, catalogue.asset_of[ids], rows.time_ns, rows.denoised)
-        self.counts["late"] += int(late.sum())
-        quality = np.where(late & (rows.quality == Quality.GOOD), np.uint8(Quality.UNCERTAIN_LATE), rows.quality)
-        results.add_readings(catalogue.channels, ids, rows.time_ns + rows.shift_ns, rows.value, rows.denoised, quality)
-        self._score(frames, results)
+        cleaned = self._cleaning.step(
+            catalogue, grouped, Rows.of(readings.time_ns, readings.value, readings.quality).at(grouped.order)
+        )
+        arrived = _inverse(cleaned.place)
+        ids, rows = cleaned.grouped.series[cleaned.grouped.rank][arrived], cleaned.rows.at(arrived)
+        late, frames = self._align.step(
+            catalogue.grid, ids, catalogue.asset_of[ids], rows.time_ns, rows.denoised, cleaned.is_aside[arrived]
+        )
+        if late.any():
+            mark(rows.quality, late, Quality.UNCERTAIN_LATE)
+        self._count(cleaned.repeated, rows.quality)
+        self._reporting.step(catalogue.channels, cleaned, ids, rows, results)
+        self._finish(frames, results)
 
-    def _leave_out_repeats(self, grouped: Segments, rows: Rows) -> tuple[Segments, Rows, NDArray[np.intp]]:
-        """What is left, in grouped order, and the place of each in the order of arrival."""
-        is_repeated, conflicts = self._repeats.step(grouped, rows.time_ns, rows.value)
-        if conflicts.any():
-            quality = np.where(conflicts > 0, np.uint8(Quality.UNCERTAIN_CONFLICT), rows.quality)
-            rows = rows._replace(quality=quality, shift_ns=conflicts)
-        place = grouped.order
-        if not is_repeated.any():
-            return grouped, rows, place
-        self.counts["repeated"] += int(is_repeated.sum())
-        fresh = ~is_repeated
-        place = (np.cumsum(fresh[_inverse(place)]) - 1)[place[fresh]]
-        return kept(grouped, fresh), rows.at(fresh), place
-
-    def _clean(self, grouped: Segments, rows: Rows) -> Rows:
-        """Checks and filters, in grouped order."""
+    def _tick(self, entry: Tick, results: Results) -> None:
+        """What has fallen silent: open frames close, channels that say nothing any more are marked."""
         catalogue = self._catalogue
-        channel = grouped.series[grouped.rank]
-        time_ns, value = rows.time_ns, rows.value
-        quality = clean.check_range(value, rows.quality, catalogue.low[channel], catalogue.high[channel])
-        quality = self._check(channel, time_ns, value, quality)
-        usable = quality < BAD_FROM
-        self.counts["bad_range"] += len(usable) - int(usable.sum())
-        if usable.all():
-            denoised, is_spike = self._chains.step(grouped, time_ns, value)
-        else:
-            denoised, is_spike = np.full(len(value), np.nan), np.zeros(len(value), bool)
-            sound = self._chains.step(kept(grouped, usable), time_ns[usable], value[usable])
-            denoised[usable], is_spike[usable] = sound
-        self.counts["spikes"] += int(is_spike.sum())
-        quality = np.where(is_spike, np.uint8(Quality.UNCERTAIN_SPIKE), quality)
-        return rows._replace(denoised=denoised, quality=quality)
+        frames = self._align.tick(catalogue.grid, entry.listened_ns)
+        ids, rows = self._cleaning.tick(catalogue, entry.arrival_ns, self._align.listened_ns)
+        self._count(0, rows.quality)
+        self._reporting.flush(catalogue.channels, self._align.silent(catalogue.grid)[catalogue.asset_of], results)
+        results.add_readings(catalogue.channels, ids, rows.time_ns, rows.value, rows.denoised, rows.quality)
+        self._finish(frames, results)
 
-    def _grow(self) -> None:
+    def _finish(self, frames: Frames, results: Results) -> None:
+        """From frames on the grid to scores and alarms."""
+        if not len(frames.asset):
+            return
+        frames, virtual = self._derive.step(frames)
+        if len(virtual.channel):
+            good = np.full(len(virtual.channel), Quality.GOOD, np.uint8)
+            results.add_readings(
+                self._catalogue.channels, virtual.channel, virtual.time_ns, virtual.value, virtual.value, good
+            )
+        for watch in self._watches.values():
+            self.counts["unscored"] += watch.step(frames, self._catalogue, results)
+
+    def _count(self, repeated: int, quality: NDArray[np.uint8]) -> None:
+        self.counts["repeated"] += repeated
+        if quality.any():
+            for code, count in enumerate(np.bincount(quality).tolist()):
+                if code != Quality.GOOD and count:
+                    self.counts[label(code)] += count
+
+    def _grow(self, results: Results) -> None:
         """Make room for channels that are new."""
         catalogue = self._catalogue
-        channels = len(catalogue.channels)
+        channels, assets = len(catalogue.channels), len(catalogue.assets)
         if channels > self._known:
             self._known = channels
-            self._repeats.grow(channels)
-            self._neighbours.grow(channels)
-            self._chains.settle(catalogue.chains)
-            self._align.grow(channels, len(catalogue.assets))
+            self._cleaning.grow(catalogue)
+            self._align.grow(channels, assets)
+            self._derive.grow(catalogue)
+            self._reporting.settle(catalogue, results)
 
-    @property
-    def listened_ns(self) -> int:
-        """The listening clock at the last tick."""
-        return self._align.listened_ns
-
-    def _check(
-        self, ids: NDArray[np.intp], time_ns: NDArray[np.int64], value: NDArray[np.float64], quality: NDArray[np.uint8]
-    ) -> NDArray[np.uint8]:
-        """Marks what the readings before it speak against; what is marked already keeps its mark."""
-        catalogue, neighbours = self._catalogue, self._neighbours
-        neighbours.grow(len(catalogue.channels))
-        limited = np.isfinite(catalogue.max_rate_per_s[ids]) | (catalogue.flat_ns[ids] < np.iinfo(np.int64).max)
-        at = np.flatnonzero(limited & (quality < BAD_FROM))
-        if not len(at):
-            return quality
-        channels = ids[at]
-        too_fast, flat = neighbours.step(
-            channels, time_ns[at], value[at], catalogue.max_rate_per_s[channels], catalogue.flat_ns[channels]
-        )
-        marked, good = quality.copy(), quality[at] == Quality.GOOD
-        marked[at[too_fast & good]] = Quality.UNCERTAIN_RATE
-        marked[at[flat & good & ~too_fast]] = Quality.UNCERTAIN_FLAT
-        self.counts["rate"] += int(too_fast.sum())
-        self.counts["flat"] += int(flat.sum())
-        return marked
-
-    def _score(self, frames: Frames, results: Results) -> None:
-        if len(frames.asset):
-            for watch in self._watches.values():
-                self.counts["unscored"] += watch.step(frames, self._catalogue, results)
-
-    def _configure(self, entry: Configured) -> None:
+    def _configure(self, entry: Configured, results: Results) -> None:
         """Take over a configuration. State survives where it still means the same."""
         before = self._catalogue.grid.period_ns
         self._config, self._configured = EdgeConfig.model_validate_json(entry.config), entry
-        self._catalogue.settle(self._config)
-        self._chains.settle(self._catalogue.chains)
-        period = self._catalogue.grid.period_ns
+        catalogue = self._catalogue
+        catalogue.settle(self._config)
+        period = catalogue.grid.period_ns
         if len(before) and (before != period[: len(before)]).any():
             # Cells of another grid have other numbers: the open ones cannot be carried over.
             self._align = Align(self._align.listened_ns)
-            self._align.grow(len(self._catalogue.channels), len(self._catalogue.assets))
             self._watches = {}
+            self._derive = Derive()
         wanted = {entry.digests[str(path)] for rule in self._config.assets for path in rule.models}
         kept = {digest: watch for digest, watch in self._watches.items() if digest in wanted}
         self._watches = {d: kept.get(d) or Watch(d, self._find_model(d)) for d in sorted(wanted)}
         for watch in self._watches.values():
             watch.configure(self._config, entry.digests)
+        self._known = 0
+        self._waveforms.settle(self._config)
+        self._derive.settle(self._config, catalogue)
+        self._grow(results)
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as a tree of plain values and arrays: its own copy, that another thread may write out."""
         entry = self._configured
         return deepcopy(
             {
+                "version": _VERSION,
                 "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
                 "channels": self._catalogue.channels,
-                "repeats": vars(self._repeats),
-                "neighbours": vars(self._neighbours),
+                "waveforms": self._waveforms.snapshot(),
+                "cleaning": self._cleaning.snapshot(),
                 "align": vars(self._align),
-                "chains": self._chains.snapshot(),
+                "derive": self._derive.snapshot(),
+                "reporting": self._reporting.snapshot(),
                 "watches": [watch.snapshot() for watch in self._watches.values()],
             }
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Go on from a snapshot. Raises ValueError when it is of another version: then the journal has to tell."""
+        if state.get("version") != _VERSION:
+            msg = f"a snapshot of version {state.get('version')}; this is {_VERSION}"
+            raise ValueError(msg)
         if state["configured"] is None:
             return
         arrival_ns, config, digests = state["configured"]
         self._catalogue.restore([(asset, channel) for asset, channel in state["channels"]])
-        self._configure(Configured(arrival_ns=arrival_ns, config=config, digests=digests))
-        vars(self._repeats).update(state["repeats"])
-        vars(self._neighbours).update(state["neighbours"])
+        self._configure(Configured(arrival_ns=arrival_ns, config=config, digests=digests), Results())
+        self._waveforms.restore(state["waveforms"])
+        self._cleaning.restore(state["cleaning"])
         vars(self._align).update(state["align"])
-        self._chains.settle(self._catalogue.chains)
-        self._chains.restore(state["chains"])
+        self._derive.restore(state["derive"])
+        self._reporting.restore(state["reporting"])
         for saved in state["watches"]:
             self._watches[saved["digest"]].restore(saved)
-
-
-def with_features(entry: Data) -> Readings:
-    """The entry's readings, with the features of its waveforms put in where the waveforms stood."""
-    readings = entry.readings()
-    if not entry.waveforms:
-        return readings
-    channels, numbers = list(readings.channels), {key: i for i, key in enumerate(readings.channels)}
-    index, time_ns, value, position = [], [], [], []
-    for waveform in entry.waveforms:
-        samples = np.frombuffer(waveform.samples, "<f4").astype(np.float64)[None]
-        asset, channel = waveform.channel
-        for name, feature in FEATURES.items():
-            key = (asset, f"{channel}.{name}")
-            if key not in numbers:
-                numbers[key] = len(channels)
-                channels.append(key)
-            index.append(numbers[key])
-            time_ns.append(waveform.time_ns)
-            value.append(float(feature(samples)[0]))
-            position.append(waveform.position)
-    return Readings(
-        channels,
-        np.insert(readings.index, position, index),
-        np.insert(readings.time_ns, position, time_ns),
-        np.insert(readings.value, position, value),
-        np.insert(readings.quality, position, Quality.GOOD),
-    )
 
 
 def _inverse(order: NDArray[np.intp]) -> NDArray[np.intp]:

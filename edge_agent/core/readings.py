@@ -6,7 +6,7 @@ by itself. `Waveform` is a block of samples at a high rate; it stays whole until
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +23,17 @@ class Value(NamedTuple):
     channel: ChannelKey
     time_ns: int | None
     value: float
+    quality: int = Quality.GOOD  # what the message itself says of it
+
+
+class Column(NamedTuple):
+    """Many readings of one channel in one message, [n], n > 0. Their times are known, if only from the arrival."""
+
+    channel: ChannelKey
+    time_ns: NDArray[np.int64]
+    value: NDArray[np.float64]  # finite
+    dt_ns: int  # from each to the next; 0: they are not equally far apart
+    quality: int = Quality.GOOD
 
 
 class Waveform(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +44,20 @@ class Waveform(msgspec.Struct, frozen=True, kw_only=True):
     dt_ns: int
     samples: bytes  # float32, little-endian
     position: int = 0
+    quality: int = 0
 
 
 class Decoded(NamedTuple):
-    """What one message holds, in its own order."""
+    """What one message holds, in its own order: the values, then the columns.
+
+    A decoder makes columns; those of channels that are declared waveforms become `waveforms` in the intake.
+    """
 
     values: list[Value]
     waveforms: list[Waveform]
     is_timed: bool  # whether the message itself says when each of them was measured
+    columns: Sequence[Column] = ()
+    skipped: int = 0  # values that the topic's settings leave out: nulls, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +92,19 @@ class ReadingsBuilder:
         """One message that arrived at `arrival_ns`; a value without a time gets that, and is marked."""
         self._waveforms += [(position, waveform) for waveform in decoded.waveforms]
         untimed: dict[int, int] = {}
-        for channel, time_ns, value in decoded.values:
+        for channel, time_ns, value, quality in decoded.values:
             index = self._ids.setdefault(channel, len(self._ids))
             if time_ns is None:
                 # Two values of one channel must not share a time: the later would take the place of the earlier.
                 untimed[index] = nth = untimed.get(index, -1) + 1
-                self._rows.append((index, arrival_ns + nth, value, Quality.UNCERTAIN_ARRIVAL_TIME, position))
+                mark = quality or Quality.UNCERTAIN_ARRIVAL_TIME
+                self._rows.append((index, arrival_ns + nth, value, mark, position))
             else:
-                self._rows.append((index, time_ns, value, Quality.GOOD, position))
+                self._rows.append((index, time_ns, value, quality, position))
+        for column in decoded.columns:
+            count = np.array([len(column.value)])
+            at = np.array([position])
+            self.add_block([column.channel], column.time_ns, column.value, at, count, column.quality)
 
     def add_block(
         self,
@@ -90,23 +112,30 @@ class ReadingsBuilder:
         time_ns: NDArray[np.int64],
         value: NDArray[np.float64],
         position: NDArray[np.int64],
+        count: NDArray[np.int64] | None = None,
+        quality: int = Quality.GOOD,
     ) -> None:
-        """Messages of one good reading each, [n]."""
+        """Messages [m] of one channel each; of `count` readings each, [m], or of one; all readings: [n]."""
         ids = self._ids
         index = np.array([ids.setdefault(channel, len(ids)) for channel in channels], np.int32)
-        self._blocks.append((index, time_ns, value, np.full(len(index), Quality.GOOD, np.uint8), position))
+        if count is not None:
+            index, position = np.repeat(index, count), np.repeat(position, count)
+        self._blocks.append((index, time_ns, value, np.full(len(index), quality, np.uint8), position))
 
     def build(self) -> tuple[Readings, list[Waveform]]:
         """The columns, and the waveforms with their positions among the readings."""
-        rows = list(zip(*self._rows, strict=True)) or [()] * 5
-        types = (np.int32, np.int64, np.float64, np.uint8, np.int64)
-        blocks = [*self._blocks, tuple(np.array(column, kind) for column, kind in zip(rows, types, strict=True))]
-        index, time_ns, value, quality, position = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        if len(self._rows) and len(index) > len(self._rows):
-            order = np.argsort(position, kind="stable")
-            index, time_ns, value, quality, position = (
-                column[order] for column in (index, time_ns, value, quality, position)
-            )
+        blocks = self._blocks
+        if self._rows or not blocks:
+            rows = list(zip(*self._rows, strict=True)) or [()] * 5
+            types = (np.int32, np.int64, np.float64, np.uint8, np.int64)
+            # Rows first: within a message its values stand before its columns.
+            blocks = [tuple(np.array(column, kind) for column, kind in zip(rows, types, strict=True)), *blocks]
+        columns: list[NDArray[Any]] = list(blocks[0])
+        if len(blocks) > 1:
+            columns = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+            order = np.argsort(columns[-1], kind="stable")
+            columns = [column[order] for column in columns]
+        index, time_ns, value, quality, position = columns
         waveforms = [
             msgspec.structs.replace(waveform, position=int(np.searchsorted(position, at)))
             for at, waveform in self._waveforms

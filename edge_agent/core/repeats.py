@@ -57,6 +57,10 @@ class Repeats:
         self._remember(grouped, time_ns, value)
         return is_repeated, conflicts
 
+    def last(self, channels: Ids) -> Floats:
+        """The last value of each of these channels, NaN = none came yet."""
+        return self.values[channels, (self.count[channels] - 1) % DEPTH]
+
     def _look(self, grouped: Segments, time_ns: Ints, value: Floats) -> tuple[Flags, Ints]:
         oldest_first = (self.count[grouped.series, None] + np.arange(DEPTH)) % DEPTH
         own = grouped._replace(series=np.arange(len(grouped.series)))

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.features import FEATURES
+from edge_agent.core.derive.kinds import is_source
+from edge_agent.core.features import WAVEFORM_FEATURES
 from models.contract.batch import Batch, decode_batch, encode_batch, indices
 
 KINDS = ("reading", "feature", "inference")
@@ -82,7 +83,12 @@ def _of_kind(series: Sequence[Series], kind: str) -> list[int]:
     if kind == "inference":
         return list(range(len(series)))
     is_feature = kind == "feature"
-    return [i for i, (_, channel, *_) in enumerate(series) if (channel.rpartition(".")[2] in FEATURES) == is_feature]
+    return [i for i, (_, channel, *_) in enumerate(series) if _is_feature(channel) == is_feature]
+
+
+def _is_feature(channel: str) -> bool:
+    """Of a waveform, `v.rms` or `v.bands.low`; or of frames, `t.slope_600s`."""
+    return not is_source(channel) or not WAVEFORM_FEATURES.keys().isdisjoint(channel.split(".")[1:])
 
 
 def _keep_rows(batch: Batch, kind: str, keep: Mask) -> None:

@@ -22,7 +22,7 @@ class Model(Protocol):
     manifest: Manifest
 
     def score(self, frames: NDArray[np.float32]) -> Scores:
-        """frames: float32 [n, window, channels] -> outputs [n]."""
+        """frames: float32 [n, window, manifest.width] -> outputs [n]."""
         ...
 
 
@@ -33,7 +33,8 @@ class Watch:
         self.digest, self._model = digest, model
         manifest = model.manifest
         self._position = {channel.name: i for i, channel in enumerate(manifest.channels)}
-        self._windowing = Windowing(manifest.window, manifest.stride, len(manifest.channels))
+        is_masked = manifest.missing == "mask"
+        self._windowing = Windowing(manifest.window, manifest.stride, len(manifest.channels), masked=is_masked)
         self._decide = Decide(manifest)
         self._inputs = np.empty((0, len(manifest.channels)), np.intp)  # [assets, width], channel numbers, -1 = none
         self._watched: Callable[[str], bool] = lambda _asset: False

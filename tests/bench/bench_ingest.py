@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,10 +28,11 @@ from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.config import EdgeConfig, load
 from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
-from edge_agent.ports import Journal, Stored
+from edge_agent.ports import Again, Journal, Stored
 from tests.agents import EDGE, Process, eventually
 from tests.bench.flood import packets, publish
 from tests.bench.machine import machine
+from tests.bench.scrape import scraped
 from tests.servers import Mosquitto, find_binary, free_port
 
 PASSES = 3
@@ -110,7 +110,7 @@ def through_agent(broker: Broker, folder: Path) -> Iterator[None]:
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
         time.sleep(1.0)
         yield
-        while _scraped(port, "tocsin_edge_rows_sealed_total") <= MESSAGES - 5000:
+        while scraped(port, "tocsin_edge_rows_sealed_total") <= MESSAGES - 5000:
             time.sleep(0.05)
         agent.signal(signal.SIGTERM)
         agent.wait(30)
@@ -119,8 +119,11 @@ def through_agent(broker: Broker, folder: Path) -> Iterator[None]:
 class NoJournal:
     """Keeps nothing: what acknowledging costs without durability."""
 
-    def append(self, _entries: object, _deadletters: object = ()) -> int:
+    def append(self, _entries: object, _deadletters: object = (), _done: object = ()) -> int:
         return 0
+
+    def again(self, _limit: int) -> list[Again]:
+        return []
 
     def read(self, _after: int, _limit: int = 64) -> list[Stored]:
         return []
@@ -186,7 +189,7 @@ site = "bench"
 gateway = "bench"
 state_dir = "state"
 topics = [{{ template = "factory/{{line}}/{{asset}}/{{channel}}" }}]
-channels = [{{ match = "*/*", range = [0, 1000], hampel_window = 7 }}]
+channels = [{{ match = "*/*", range = [0, 1000], denoise = [{{ filter = "hampel", window = 7 }}] }}]
 assets = [{{ match = "*" }}]
 sensor_broker = {{ port = {broker.port} }}
 uplink = {{ port = {free_port()} }}
@@ -196,12 +199,6 @@ uplink = {{ port = {free_port()} }}
     config = load(path)
     logs.set_up(config.log)  # of what is measured in this process: away from the standard output
     return config
-
-
-def _scraped(port: int, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import AssetRule, ChannelRule, EdgeConfig, Topic
-from edge_agent.core.denoise import HampelSettings
+from edge_agent.core.denoise.hampel import HampelSettings
 from edge_agent.core.entries import Configured, Data
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import ChannelKey, Readings

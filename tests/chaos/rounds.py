@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_agent.core.features import FEATURES
+from edge_agent.config.waveforms import WaveformRule
 from tests.chaos import rows
 from tests.chaos.plan import CLOCK, DISK, KILLS, NETWORK, Fault, plan
 from tests.chaos.plant import START_NS, DataSet, data_set
@@ -108,7 +108,7 @@ def _stated(data: DataSet) -> dict[tuple[str, str, int], float | None]:
     for row in data.rows:
         channel, _, feature = row.channel.partition(".")
         if feature:
-            stated |= {(row.asset, f"{channel}.{name}", row.time_ns): None for name in FEATURES}
+            stated |= {(row.asset, f"{channel}.{name}", row.time_ns): None for name in WaveformRule().features}
         else:
             stated[row.asset, row.channel, row.time_ns] = row.value
     return stated

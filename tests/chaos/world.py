@@ -149,7 +149,7 @@ topics = [
     {{ template = "factory/{{line}}/{{asset}}" }},
 ]
 channels = [
-    {{ match = "*/temperature", unit = "degC", range = [-40.0, 180.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
+    {{ match = "*/temperature", range = [-40.0, 180.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
     {{ match = "*/pressure", unit = "bar", range = [0.0, 16.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
     {{ match = "*/current", unit = "A", range = [0.0, 400.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
     {{ match = "*/speed", unit = "rpm", range = [0.0, 6000.0], denoise = [{{ filter = "hampel", window = 7 }}] }},

@@ -66,6 +66,9 @@ class ScriptedLink:
     def subscribe(self, filters: Sequence[str]) -> None:
         raise NotImplementedError
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        raise NotImplementedError
+
     def reconnect(self) -> None:
         raise NotImplementedError
 
@@ -78,11 +81,13 @@ class Crowded(SqliteJournal):
 
     commits = 0
 
-    def append(self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = ()) -> int:
+    def append(
+        self, entries: Sequence[JournalEntry], deadletters: Sequence[DeadLetter] = (), done: Sequence[int] = ()
+    ) -> int:
         self.commits += 1
         if self.commits == 2:
             raise NoRoomError
-        return super().append(entries, deadletters)
+        return super().append(entries, deadletters, done)
 
 
 def journalled(journal: SqliteJournal) -> Iterator[JournalEntry]:

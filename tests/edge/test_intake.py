@@ -1,6 +1,7 @@
 """From messages to an entry: what fails is a dead letter, and nothing else is touched."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.intake import HEAD_BYTES, Intake, Message
+from edge_agent.core.intake import HEAD_BYTES, Entry, Intake, Message
 from models.contract.quality import Quality
 
 SECOND = 1_000_000_000
 ARRIVAL = 1_760_000_000 * SECOND
 
 
-def intake(**limits: Any) -> Intake:
+def intake(topic: dict[str, Any] | None = None, **limits: Any) -> Intake:
     return Intake(
         EdgeConfig.model_validate(
             {
                 "site": "s",
                 "gateway": "g",
                 "state_dir": "state",
-                "topics": [{"template": "f/{line}/{asset}/{channel}"}, {"template": "f/{line}/{asset}"}],
+                "topics": [
+                    {"template": template} | (topic or {})
+                    for template in ("f/{line}/{asset}/{channel}", "f/{line}/{asset}")
+                ],
                 "channels": [{"match": "*/vib", "kind": "waveform"}, {"match": "m*/t"}, {"match": "m*/p"}],
                 "assets": [{"match": "*"}],
                 "limits": limits,
@@ -34,6 +38,12 @@ def intake(**limits: Any) -> Intake:
 
 def message(topic: str, content: Any, arrival_ns: int = ARRIVAL) -> Message:
     return Message(topic, content if isinstance(content, bytes) else json.dumps(content).encode(), arrival_ns)
+
+
+def rows(entry: Entry) -> list[tuple[tuple[str, str], int, float, int]]:
+    readings = entry.readings
+    columns = (column.tolist() for column in (readings.index, readings.time_ns, readings.value, readings.quality))
+    return [(readings.channels[i], *rest) for i, *rest in zip(*columns, strict=True)]
 
 
 GOOD = [
@@ -48,21 +58,28 @@ BAD: list[tuple[str, Message, dict[str, Any]]] = [
     ("topic", message("F/l1/m1/t", {"value": 1}), {}),
     ("topic", message("f//m1/t", {"value": 1}), {}),
     ("topic", message("", {"value": 1}), {}),
+    ("channel", message("f/l1/m1", {"t" * 1000: 1}), {}),
     ("unknown_channel", message("f/l1/m1/speed", {"value": 1}), {}),
     ("unknown_channel", message("f/l1/m1", {"t": 1, "speed": 2}), {}),
     ("unknown_channel", message("f/l1/x1/t", {"value": 1}), {}),
-    ("kind", message("f/l1/m1/t", {"dt": 1, "values": [1]}), {}),
+    ("kind", message("f/l1/m1/vib", {"ts": [1_760_000_000], "values": [1]}), {}),
+    ("value", message("f/l1/m1/vib", {"dt": 1, "values": [1e300]}), {}),
     ("kind", message("f/l1/m1/vib", {"value": 1}), {}),
     ("too_large", message("f/l1/m1/t", b'{"value": 1}' + b" " * 100), {"payload_bytes": 100}),
     ("too_many", message("f/l1/m1/t", [{"value": 1}] * 4), {"readings_per_message": 3}),
+    (
+        "too_many",
+        message("f/l1/m1/t", {"ts": 1_759_999_990, "dt": 1, "values": [1, 2, 3, 4]}),
+        {"readings_per_message": 3},
+    ),
     ("too_many", message("f/l1/m1/vib", {"dt": 1, "values": [1, 2, 3, 4]}), {"readings_per_message": 3}),
     ("time_range", message("f/l1/m1/t", {"ts": 0, "value": 1}), {}),  # 1970
     ("time_range", message("f/l1/m1/t", {"ts": -1, "value": 1}), {}),
     ("time_range", message("f/l1/m1/t", {"ts": "1999-12-31T23:59:59Z", "value": 1}), {}),
     ("time_range", message("f/l1/m1/t", {"ts": "2200-01-01T00:00:00Z", "value": 1}), {}),
-    ("time_range", message("f/l1/m1/t", {"ts": 1e300, "value": 1}), {}),
-    ("time_range", message("f/l1/m1/t", {"ts": -1e300, "value": 1}), {}),
-    ("time_range", message("f/l1/m1/t", {"ts": 2**64 - 1, "value": 1}), {}),
+    ("time_range", message("f/l1/m1/t", {"ts": 2**63 - 1, "value": 1}), {}),
+    ("time_range", message("f/l1/m1/t", {"ts": 1_759_999_999, "dt": 62, "values": [1, 2]}), {"future_s": 60.0}),
+    ("time_range", message("f/l1/m1/t", {"ts": [1_760_000_000, 1, 1_760_000_000], "values": [1, 2, 3]}), {}),
     ("time_range", message("f/l1/m1/t", {"ts": 1_760_000_061, "value": 1}), {"future_s": 60.0}),
     ("time_range", message("f/l1/m1/vib", {"ts": 0, "dt": 1, "values": [1]}), {}),
     ("time_range", message("f/l1/m1/t", [{"ts": 1_760_000_000, "value": 1}, {"ts": 0, "value": 1}]), {}),
@@ -93,18 +110,7 @@ def test_a_bad_message_is_one_dead_letter_and_the_others_of_its_batch_are_unaffe
 
 def test_readings_keep_their_order_and_one_without_a_time_gets_the_arrival_time_and_a_mark() -> None:
     entry = intake().take(GOOD)
-    readings = entry.readings
-    rows = [
-        (readings.channels[i], time_ns, value, quality)
-        for i, time_ns, value, quality in zip(
-            readings.index.tolist(),
-            readings.time_ns.tolist(),
-            readings.value.tolist(),
-            readings.quality.tolist(),
-            strict=True,
-        )
-    ]
-    assert rows == [
+    assert rows(entry) == [
         (("m1", "t"), ARRIVAL, 1.0, Quality.GOOD),
         (("m1", "t"), ARRIVAL + SECOND, 2.0, Quality.GOOD),
         (("m1", "p"), ARRIVAL + SECOND, 3.0, Quality.GOOD),
@@ -169,3 +175,84 @@ def test_any_batch_of_messages_is_the_sum_of_its_messages_taken_alone(messages: 
     assert together.deadletters == [letter for entry in alone for letter in entry.deadletters]
     assert together.readings.value.tolist() == [v for entry in alone for v in entry.readings.value.tolist()]
     assert [w.samples for w in together.waveforms] == [w.samples for entry in alone for w in entry.waveforms]
+
+
+TIMED_COLUMN = {"ts": 1_759_999_000, "dt": 0.1, "values": [0.1, 2, -3]}
+
+
+def test_a_column_of_a_value_channel_becomes_readings_and_of_a_waveform_channel_a_waveform() -> None:
+    entry = intake().take([message("f/l1/m1/t", TIMED_COLUMN), message("f/l1/m1/vib", TIMED_COLUMN)])
+    first_ns = 1_759_999_000 * SECOND
+    assert rows(entry) == [
+        (("m1", "t"), first_ns + i * SECOND // 10, value, Quality.GOOD) for i, value in enumerate((0.1, 2.0, -3.0))
+    ]
+    (waveform,) = entry.waveforms
+    assert (waveform.channel, waveform.position) == (("m1", "vib"), 3)
+    assert (waveform.time_ns, waveform.dt_ns, waveform.quality) == (first_ns, SECOND // 10, Quality.GOOD)
+    assert waveform.samples == np.array([0.1, 2, -3], "<f4").tobytes()
+
+
+def test_a_column_without_a_time_ends_at_its_arrival_and_is_marked() -> None:
+    column = {"dt": 1, "values": [1, 2]}
+    entry = intake().take([message("f/l1/m1/t", column), message("f/l1/m1/vib", column)])
+    mark = Quality.UNCERTAIN_ARRIVAL_TIME
+    assert rows(entry) == [(("m1", "t"), ARRIVAL - SECOND, 1.0, mark), (("m1", "t"), ARRIVAL, 2.0, mark)]
+    (waveform,) = entry.waveforms
+    assert (waveform.time_ns, waveform.quality) == (ARRIVAL - SECOND, mark)
+
+
+def test_what_the_settings_leave_out_is_counted_and_the_rest_of_the_message_counts() -> None:
+    entry = intake(topic={"nulls": "skip", "booleans": "number"}).take(
+        [
+            message("f/l1/m1", {"ts": 1_760_000_000, "t": None, "p": True}),
+            message("f/l1/m1/t", {"value": None}),
+            message("f/l1/m1/p", {"ts": 1_759_999_000, "dt": 1, "values": [None, 5]}),
+        ]
+    )
+    assert (entry.deadletters, entry.skipped, len(entry.keys)) == ([], 3, 3)
+    assert rows(entry) == [(("m1", "p"), ARRIVAL, 1.0, 0), (("m1", "p"), ARRIVAL - 999 * SECOND, 5.0, 0)]
+
+
+def test_the_senders_quality_travels_with_the_value_and_outweighs_a_missing_time() -> None:
+    entry = intake(topic={"fields": {"quality": "q"}}).take(
+        [
+            message("f/l1/m1/t", {"ts": 1_760_000_000, "value": 1, "q": "bad"}),
+            message("f/l1/m1/t", {"value": 2, "q": "uncertain"}),
+            message("f/l1/m1/t", {"value": 3, "q": "good"}),
+            message("f/l1/m1/t", {"dt": 1, "values": [4], "q": False}),
+        ]
+    )
+    uncertain = (Quality.UNCERTAIN_SOURCE, Quality.UNCERTAIN_ARRIVAL_TIME)
+    assert entry.readings.quality.tolist() == [Quality.BAD_SOURCE, *uncertain, Quality.BAD_SOURCE]
+
+
+times = st.sampled_from([1_759_999_000, 1_759_999_000_123, "2025-10-09T08:00:00Z", None, 0])
+values = st.lists(st.sampled_from([1, -0.5, 1e300, 7]), min_size=1, max_size=4)
+column_messages = st.lists(
+    st.tuples(
+        st.sampled_from(["f/l1/m1/t", "f/l1/m1/p", "f/l1/m2/t", "f/l1/m1/vib", "f/l1/m1"]),
+        st.builds(
+            lambda ts, dt, column: {"ts": ts, "dt": dt, "values": column}, times, st.sampled_from([1, 0.01]), values
+        )
+        | st.builds(lambda ts, column: {"ts": [ts] * len(column), "values": column}, times, values)
+        | st.builds(lambda ts, a, b: {"ts": ts, "dt": 1, "values": {"t": a, "p": b}}, times, values, values)
+        | st.builds(lambda ts, value: {"ts": ts, "value": value}, times, st.sampled_from([1, 2.5])),
+    ),
+    max_size=30,
+    unique_by=json.dumps,
+)
+
+
+@given(column_messages, st.lists(st.integers(0, 30), max_size=4))
+@settings(deadline=None)
+def test_columns_and_single_readings_come_to_the_same_however_they_are_cut_into_batches(
+    contents: list[tuple[str, Any]], cuts: list[int]
+) -> None:
+    messages = [message(topic, content, ARRIVAL + i) for i, (topic, content) in enumerate(contents)]
+    whole = intake(future_s=10_000.0).take(messages)
+    one = intake(future_s=10_000.0)
+    bounds = [0, *sorted(min(cut, len(messages)) for cut in cuts), len(messages)]
+    parts = [one.take(messages[begin:end]) for begin, end in pairwise(bounds)]
+    assert [row for part in parts for row in rows(part)] == rows(whole)
+    assert [w.samples for part in parts for w in part.waveforms] == [w.samples for w in whole.waveforms]
+    assert [d.reason for part in parts for d in part.deadletters] == [d.reason for d in whole.deadletters]

@@ -16,9 +16,11 @@ from edge_agent.config import EdgeConfig
 from edge_agent.core import state
 from edge_agent.core.decide import Scores
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
-from edge_agent.core.pipeline import Model, Pipeline, with_features
+from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import Decoded, ReadingsBuilder, Value, Waveform
 from edge_agent.core.results import Results
+from edge_agent.core.watch import Model
+from edge_agent.core.waveforms import Waveforms
 from models.bundle import Manifest
 from models.contract.batch import Batch, decode_batch, encode_batch, floats, indices, ints
 from models.contract.quality import Quality
@@ -287,7 +289,7 @@ def test_features_stand_at_the_time_of_the_waveform_and_where_it_stood_among_the
     samples = np.array([1.0, 5.0, -2.0, 0.0], "<f4")
     wave = Waveform(channel=("a1", "v"), time_ns=T0 + 7, dt_ns=MS, samples=samples.tobytes())
     first, second = Value(("a1", "t"), T0, 1.0), Value(("a1", "p"), T0, 2.0)
-    readings = with_features(data(T0, [first, wave, second]))
+    (readings,) = Waveforms().readings([data(T0, [first, wave, second])])
     names = [readings.channels[i][1] for i in readings.index]
     assert names == ["t", "v.rms", "v.crest", "v.kurtosis", "p"]
     assert readings.time_ns.tolist() == [T0, T0 + 7, T0 + 7, T0 + 7, T0]
@@ -298,7 +300,8 @@ def test_features_stand_at_the_time_of_the_waveform_and_where_it_stood_among_the
 
 def test_a_constant_waveform_has_features_of_nought() -> None:
     wave = Waveform(channel=("a1", "v"), time_ns=T0, dt_ns=MS, samples=np.full(8, 3.0, "<f4").tobytes())
-    assert with_features(data(T0, [wave])).value.tolist() == [0.0, 0.0, 0.0]
+    (readings,) = Waveforms().readings([data(T0, [wave])])
+    assert readings.value.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_journal_that_begins_without_a_configuration_is_refused() -> None:

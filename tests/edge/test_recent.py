@@ -4,13 +4,10 @@ import json
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.decode.json import decode_json
-from edge_agent.core.decode.json_simple import decode_simple
-from edge_agent.core.decode.times import parse_time_ns
 from edge_agent.core.intake import Entry, Intake, Message
 from edge_agent.core.recent import Recent, count_keys, message_keys, pack_keys, topic_seed, unpack_keys
 
@@ -130,52 +127,6 @@ def test_keys_tell_topics_and_payloads_apart() -> None:
         message_keys([payload], [topic_seed(topic)])[0] for payload in payloads for topic in ("", "a", "b", "\ud800")
     ]
     assert len(set(keys)) == 16
-
-
-numbers = st.one_of(
-    st.integers(-(2**70), 2**70),
-    st.floats(allow_nan=False),
-    st.sampled_from([0, -1, 10**11, 10**14, 10**17, 10**18, 2**62, 2**63, -(2**63), 1e308, -0.0]),
-)
-odd = st.sampled_from(
-    [
-        b"",
-        b"{}",
-        b"1",
-        b"null",
-        b'{"ts": 1}',
-        b'{"ts": 1, "value": 1, "x": 2}',
-        b'{"ts": "2025-01-01", "value": 1}',
-        b'{"ts":1,"value":NaN}',
-        b'{"ts":1,"value":1e999}',
-        b'{"ts":1,"ts":2,"value":3}',
-        b'{"ts":-0,"value":-0}',
-        b'{"ts": 1, "value": true}',
-        b'{"ts": true, "value": 1}',
-        b' {"value": 1.50, "ts" : 7}\n',
-        b'{"ts":1.0,"value":1}',
-    ]
-)
-payloads = st.builds(lambda ts, v: json.dumps({"ts": ts, "value": v}).encode(), numbers, numbers) | odd | st.binary()
-
-
-@given(st.lists(payloads, min_size=1, max_size=5))
-@example([b'{"ts": 9223372037, "value": 0}'])  # the first second of 2262 whose ns do not fit an int64
-@settings(deadline=None)
-def test_decoding_many_at_once_agrees_with_decoding_one_by_one(some: list[bytes]) -> None:
-    columns = decode_simple(some)
-    if columns is None:
-        return
-    one_by_one = [decode_json(payload, "a", "c", NOW).values for payload in some]
-    assert [value.time_ns for values in one_by_one for value in values] == columns[0].tolist()
-    assert [value.value for values in one_by_one for value in values] == columns[1].tolist()
-
-
-@given(st.lists(st.tuples(numbers, numbers), max_size=4))
-def test_the_common_form_is_decoded_at_once(pairs: list[tuple[float, float]]) -> None:
-    some = [json.dumps({"ts": ts, "value": value}).encode() for ts, value in pairs]
-    plain = (isinstance(ts, int) and abs(parse_time_ns(ts)) <= 2**62 and abs(value) < 1e300 for ts, value in pairs)
-    assert (decode_simple(some) is not None) >= all(plain)
 
 
 def test_a_topic_that_never_has_the_common_form_is_soon_decoded_one_by_one_and_loses_nothing() -> None:

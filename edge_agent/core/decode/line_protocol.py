@@ -7,8 +7,9 @@ The topic names the asset; the payload names the channels: `<measurement>.<tag v
 `weather.hall 2.a.temperature`. Tag values stand in the order of their keys, so that a series has one name
 whichever way it is written, and two series never become one channel. A channel that the topic names is not used.
 
-Times are ns; a line without one gets its arrival time. Booleans count as 0 or 1. A string is no number: a payload
-with a string field is refused, since a message counts whole or not at all.
+Times are ns, or of the topic's `time_unit`; a line without one gets its arrival time. Booleans count as 0 or 1. A
+string is no number: unless the topic's settings say what becomes of it, a payload with a string field is refused, since
+a message counts whole or not at all.
 
 Escapes are those of InfluxDB: a backslash before a character that would end the part (in a string: before a quote
 or a backslash) takes away its meaning; any other backslash is itself.
@@ -18,6 +19,8 @@ import math
 import re
 from reprlib import repr as brief
 
+from edge_agent.core.decode.rules import COUNTING, Rules
+from edge_agent.core.decode.times import TimeUnit, parse_time_ns
 from edge_agent.core.errors import DecodeError
 from edge_agent.core.readings import Decoded, Value
 
@@ -32,28 +35,39 @@ _ESCAPED = re.compile(r"\\([,= ])")
 _ESCAPED_MEASUREMENT = re.compile(r"\\([, ])")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+")
 _INTEGER = re.compile(r"(-?[0-9]{1,20})i|([0-9]{1,20})u")
-_BOOLEANS = dict.fromkeys(("t", "T", "true", "True", "TRUE"), 1.0) | dict.fromkeys(
-    ("f", "F", "false", "False", "FALSE"), 0.0
+_BOOLEANS = dict.fromkeys(("t", "T", "true", "True", "TRUE"), True) | dict.fromkeys(
+    ("f", "F", "false", "False", "FALSE"), False
 )
+_QUOTED = re.compile(r'\\(["\\])')
 
 
-def decode_line_protocol(payload: bytes, asset: str, _channel: str | None, _arrival_ns: int) -> Decoded:
+def decode_line_protocol(
+    payload: bytes, asset: str, _channel: str | None, _arrival_ns: int, rules: Rules = COUNTING
+) -> Decoded:
     """Raises DecodeError, and nothing else, whatever the bytes."""
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise DecodeError("line", f"no UTF-8: {error!s:.100}") from error
+    unit: TimeUnit = "ns" if rules.time_unit == "auto" else rules.time_unit
     values: list[Value] = []
+    skipped = 0
     at = _SKIPPED.match(text).end()  # type: ignore[union-attr]  # it also matches nothing
     while at < len(text):
         series, at = _read_series(text, at)
         fields, at = _read_fields(text, at)
-        time_ns, at = _read_end(text, at)
-        values += [Value((asset, _channel_name(series, key)), time_ns, _number(raw, key)) for key, raw in fields]
+        time, at = _read_end(text, at)
+        time_ns = None if time is None else parse_time_ns(time, unit)
+        for key, raw in fields:
+            value = rules.convert.number(_value(raw, key), key)
+            if value is None:
+                skipped += 1
+            else:
+                values.append(Value((asset, _channel_name(series, key)), time_ns, value))
         at = _SKIPPED.match(text, at).end()  # type: ignore[union-attr]
-    if not values:
+    if not (values or skipped):
         raise DecodeError("shape", "no line in the payload")
-    return Decoded(values, [], all(value.time_ns is not None for value in values))
+    return Decoded(values, [], all(value.time_ns is not None for value in values), skipped=skipped)
 
 
 def _read_series(text: str, at: int) -> tuple[list[str], int]:
@@ -90,11 +104,8 @@ def _read_fields(text: str, at: int) -> tuple[list[tuple[str, str]], int]:
 def _read_end(text: str, at: int) -> tuple[int | None, int]:
     found = _END.match(text, at)
     if found is None:
-        raise _refused(text, at, "a time in ns or the line's end")
-    time_ns = int(found[1]) if found[1] else None
-    if time_ns is not None and not -(2**63) <= time_ns < 2**63:
-        raise DecodeError("time", f"time {time_ns}: not within 64 bits")
-    return time_ns, found.end()
+        raise _refused(text, at, "a time or the line's end")
+    return int(found[1]) if found[1] else None, found.end()
 
 
 def _refused(text: str, at: int, wanted: str) -> DecodeError:
@@ -108,9 +119,11 @@ def _channel_name(series: list[str], key: str) -> str:
     return name
 
 
-def _number(raw: str, key: str) -> float:
+def _value(raw: str, key: str) -> float | bool | str:
     if raw in _BOOLEANS:
         return _BOOLEANS[raw]
+    if raw.startswith('"'):
+        return _QUOTED.sub(r"\1", raw[1:-1])
     if whole := _INTEGER.fullmatch(raw):
         signed, unsigned = whole.groups()
         if signed and -(2**63) <= int(signed) < 2**63:

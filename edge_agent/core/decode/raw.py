@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edge_agent.core.errors import DecodeError
-from edge_agent.core.readings import Decoded, Waveform
+from edge_agent.core.readings import Column, Decoded
+from models.contract.quality import Quality
 
 
 def raw_decoder(
@@ -24,16 +25,14 @@ def raw_decoder(
         count, rest = divmod(len(payload), number.itemsize)
         if not count or rest:
             raise DecodeError("shape", f"{len(payload)} bytes: no whole number of samples of {number.itemsize} bytes")
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 it becomes infinite, and is refused below
-            samples = (np.frombuffer(payload, number).astype(np.float64) * scale + offset).astype("<f4")
-        if not np.isfinite(samples).all():
+        if (count - 1) * dt_ns > arrival_ns + 2**63:
+            raise DecodeError("time", f"{channel}: {count} samples, {dt_ns} ns apart, began before all times")
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 it becomes infinite, and is refused below
+            value = np.frombuffer(payload, number).astype(np.float64) * scale + offset
+        if not np.isfinite(value).all():
             raise DecodeError("value", f"{channel}: a sample is not finite")
-        waveform = Waveform(
-            channel=(asset, channel),
-            time_ns=arrival_ns - count * dt_ns,
-            dt_ns=dt_ns,
-            samples=samples.tobytes(),
-        )
-        return Decoded([], [waveform], is_timed=False)
+        time_ns = arrival_ns - np.arange(count - 1, -1, -1, dtype=np.int64) * dt_ns
+        column = Column((asset, channel), time_ns, value, dt_ns, Quality.UNCERTAIN_ARRIVAL_TIME)
+        return Decoded([], [], is_timed=False, columns=[column])
 
     return decode

@@ -7,18 +7,19 @@ The topic names the asset; a channel is the resolved name, base name and name, j
 is empty, it is the topic's channel. A sum is a channel of its own, `<name>.sum`. A name that one pack uses with
 several units (RFC 8428, 5.1.4: humidity, longitude, latitude) gives the channels `<name>.<unit>`.
 
-A boolean counts as 0 or 1. Text and data are no numbers: a pack with a string or data value is refused, since
-a message counts whole or not at all. A time below 2**28 s is relative to the arrival; 0 is "about now".
+A boolean counts as 0 or 1. Text and data are no numbers: unless the topic's settings say what becomes of it, a pack
+with a string or data value is refused, since a message counts whole or not at all. A time below 2**28 s is relative to
+the arrival; 0 is "about now".
 """
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from io import BytesIO
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
-import cbor2
 import msgspec
 
+from edge_agent.core.decode.cbor_reader import cbor_reader
+from edge_agent.core.decode.rules import COUNTING, Rules
 from edge_agent.core.decode.senml_fields import (
     boolean,
     decimal,
@@ -48,26 +49,22 @@ class Record(NamedTuple):
     sum: float | None
 
 
-def decode_senml_json(payload: bytes, asset: str, channel: str | None, arrival_ns: int) -> Decoded:
+def decode_senml_json(
+    payload: bytes, asset: str, channel: str | None, arrival_ns: int, rules: Rules = COUNTING
+) -> Decoded:
     """Raises DecodeError, and nothing else, whatever the bytes."""
     try:
         content = _json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError("json", f"no JSON: {error!s:.200}") from error
-    return _decoded(content, asset, channel, arrival_ns)
+    return _decoded(content, asset, channel, arrival_ns, rules)
 
 
-def decode_senml_cbor(payload: bytes, asset: str, channel: str | None, arrival_ns: int) -> Decoded:
+def decode_senml_cbor(
+    payload: bytes, asset: str, channel: str | None, arrival_ns: int, rules: Rules = COUNTING
+) -> Decoded:
     """Raises DecodeError, and nothing else, whatever the bytes."""
-    stream = BytesIO(payload)
-    try:
-        decoder = cbor2.CBORDecoder(stream, semantic_decoders=_TAGS, tag_hook=_refuse, max_depth=_MAX_DEPTH)
-        content = decoder.decode()
-    except (cbor2.CBORError, ValueError, OverflowError, RecursionError) as error:
-        raise DecodeError("cbor", f"no CBOR: {error!s:.200}") from error
-    if stream.tell() < len(payload):
-        raise DecodeError("cbor", f"{len(payload) - stream.tell()} bytes follow the content")
-    return _decoded(content, asset, channel, arrival_ns)
+    return _decoded(_read_cbor(payload), asset, channel, arrival_ns, rules)
 
 
 def _decimal_fraction(raw: object, _is_immutable: bool) -> Decimal:
@@ -78,15 +75,8 @@ def _decimal_fraction(raw: object, _is_immutable: bool) -> Decimal:
     raise TypeError(msg)
 
 
-def _refuse(_raw: object, _is_immutable: bool) -> object:
-    msg = "a tag other than 4"
-    raise ValueError(msg)
-
-
-# RFC 8428, 6: numbers may be decimal fractions. Whatever else the library reads by itself is refused.
-_TAGS = dict.fromkeys(
-    (0, 1, 2, 3, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000), _refuse
-) | {4: _decimal_fraction}
+# RFC 8428, 6: numbers may be decimal fractions. Labels are whole numbers.
+_read_cbor = cbor_reader({4: _decimal_fraction}, _MAX_DEPTH, has_text_keys=False)
 
 
 def _json_number(digits: str) -> Decimal:
@@ -94,7 +84,11 @@ def _json_number(digits: str) -> Decimal:
     if len(digits) > _MAX_NUMBER:
         msg = "a number of more than 400 characters"
         raise ValueError(msg)
-    return Decimal(digits)
+    try:
+        return Decimal(digits)
+    except InvalidOperation as error:
+        msg = "a number whose exponent is beyond all reckoning"
+        raise ValueError(msg) from error
 
 
 _json = msgspec.json.Decoder(float_hook=_json_number)
@@ -120,7 +114,9 @@ def _resolved(fields: Mapping[str, object], base: Mapping[str, object]) -> Recor
         raise DecodeError("value", f"{name:.60}: a record has one value, this has {', '.join(kinds)}")
     is_bare = not kinds and "s" not in fields  # then the base alone says it: what is missing counts as zero
     value: float | bool | str | bytes | None = None
-    if kinds == ["v"] or (is_bare and "bv" in base):
+    if kinds == ["v"] and isinstance(fields["v"], str) and "bv" not in base:
+        value = text_or_data(fields, "v")
+    elif kinds == ["v"] or (is_bare and "bv" in base):
         value = _sum(base, "bv", fields, "v", name)
     elif kinds == ["vb"]:
         value = boolean(fields, "vb")
@@ -138,26 +134,28 @@ def _sum(base: Mapping[str, object], base_key: str, fields: Mapping[str, object]
     return finite(decimal(base, base_key) + own if base_key in base else own, name)
 
 
-def _decoded(content: object, asset: str, channel: str | None, arrival_ns: int) -> Decoded:
+def _decoded(content: object, asset: str, channel: str | None, arrival_ns: int, rules: Rules) -> Decoded:
     records = list(resolve(content))
     units: dict[str, set[str]] = {}
     for record in records:
         units.setdefault(record.name, set()).add(record.unit)
     values: list[Value] = []
+    skipped = 0
     for record in records:
         name = record.name or channel
         if not name:
             raise DecodeError("channel", "neither the topic nor the record names a channel")
-        if isinstance(record.value, str | bytes):
-            raise DecodeError("value", f"{name:.60}: {shown(record.value)} is no number")
         if record.unit and len(units[record.name]) > 1:
             name = f"{name}.{record.unit}"
         time_ns = _time(record.time_ns, arrival_ns)
-        if record.value is not None:
-            values.append(Value((asset, name), time_ns, float(record.value)))
+        value = None if record.value is None else rules.convert.number(record.value, name)
+        skipped += value is None and record.value is not None
+        if value is not None:
+            values.append(Value((asset, name), time_ns, value))
         if record.sum is not None:
             values.append(Value((asset, f"{name}.sum"), time_ns, record.sum))
-    return Decoded(values, [], all(record.time_ns >= _RELATIVE_NS for record in records))
+    is_timed = all(record.time_ns >= _RELATIVE_NS for record in records)
+    return Decoded(values, [], is_timed, skipped=skipped)
 
 
 def _time(time_ns: int, arrival_ns: int) -> int | None:

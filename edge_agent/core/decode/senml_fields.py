@@ -44,11 +44,11 @@ def text(fields: Mapping[str, object], key: str) -> str:
 
 
 def text_or_data(fields: Mapping[str, object], key: str) -> str | bytes:
-    """A string value as it is; data as the base64 text of JSON or the bytes of CBOR. Raises DecodeError."""
+    """A string value; data as the bytes of CBOR, or as those of JSON's base64 text. Raises DecodeError."""
     value = fields.get(key)
     if not isinstance(value, str | bytes):
         raise DecodeError("value", f"{key} {shown(value)} is neither text nor data")
-    return value
+    return value.encode("utf-8", "surrogatepass") if key == "vd" and isinstance(value, str) else value
 
 
 def boolean(fields: Mapping[str, object], key: str) -> bool:

@@ -1,100 +1,141 @@
-"""What parsed content says, whichever format carried it: the shapes shown in `json.py`, in JSON's own types.
+"""What parsed content says, whichever format carried it: the shapes of `json.py`, or those of the topic's `fields`.
 
-Content may also hold a `Moment` where a time stands. All else is refused with the reason `shape`, `channel`, `value`
-or `time`.
+Content is of JSON's own types; it may also hold a `Moment` or a MessagePack extension where a time stands. All else is
+refused with the reason `shape`, `channel`, `value`, `time` or `quality`.
 """
 
-import math
 from reprlib import repr as brief  # of bounded depth: a repr of 1,000 nested lists is a RecursionError
 
 import numpy as np
 
-from edge_agent.core.decode.times import parse_time_ns
+from edge_agent.core.decode.places import MISSING, Chain, find, find_around, items
+from edge_agent.core.decode.rules import PLAIN, Rules
+from edge_agent.core.decode.source_quality import parse_quality
+from edge_agent.core.decode.times import parse_time_ns, parse_times_ns
 from edge_agent.core.errors import DecodeError
-from edge_agent.core.readings import Decoded, Value, Waveform
-
-TIME_KEYS = ("ts", "time", "timestamp")
-_VALUE_KEYS = ("value", "v")
+from edge_agent.core.readings import Column, Decoded, Value
+from models.contract.quality import Quality
 
 
-def decode_content(content: object, asset: str, channel: str | None, arrival_ns: int) -> Decoded:
+def decode_content(content: object, asset: str, channel: str | None, arrival_ns: int, rules: Rules = PLAIN) -> Decoded:
     """Raises DecodeError and nothing else."""
-    if isinstance(content, list):
-        if not content:
-            raise DecodeError("shape", "an empty list: no value in the payload")
-        return _of_values([_single(item, asset, channel) for item in content])
-    if not isinstance(content, dict):
-        if channel is not None and isinstance(content, int | float):
-            return _of_values([Value((asset, channel), None, _number(content, channel))])
-        raise DecodeError("shape", f"{brief(content):.60}: neither an object nor a list of objects")
-    values = content.get("values")
-    if isinstance(values, list):
-        return Decoded([], [_column(content, values, asset, channel, arrival_ns)], _time(content) is not None)
-    if any(key in content for key in _VALUE_KEYS):
-        return _of_values([_single(content, asset, channel)])
-    return _of_values(_many(content, asset))
-
-
-def _of_values(values: list[Value]) -> Decoded:
-    return Decoded(values, [], all(value.time_ns is not None for value in values))
-
-
-def _single(item: object, asset: str, channel: str | None) -> Value:
-    if not isinstance(item, dict):
-        raise DecodeError("shape", f"{brief(item):.60}: not an object")
-    name = channel if channel is not None else item.get("channel")
-    if not isinstance(name, str):
-        raise DecodeError("channel", "neither the topic nor the payload names a channel")
-    key = next((key for key in _VALUE_KEYS if key in item), None)
-    if key is None:
-        raise DecodeError("shape", f"{brief(item):.60}: no key 'value'")
-    return Value((asset, name), _time(item), _number(item[key], name))
-
-
-def _many(content: dict[str, object], asset: str) -> list[Value]:
-    time_ns = _time(content)
-    nested = content.get("values")
-    pairs = nested if isinstance(nested, dict) else {k: v for k, v in content.items() if k not in TIME_KEYS}
-    if not pairs:
+    reader = _Reader(asset, channel, arrival_ns, rules)
+    if channel is not None and rules.places.is_usual and isinstance(content, int | float):
+        reader.add(channel, None, content)
+    else:
+        for item in items(content, rules.places.items):
+            reader.read(item)
+    if not (reader.values or reader.columns or reader.skipped):
         raise DecodeError("shape", "no value in the payload")
-    if not all(isinstance(name, str) for name in pairs):  # MessagePack and CBOR know other keys
-        raise DecodeError("shape", "a key that is no text")
-    return [Value((asset, name), time_ns, _number(value, name)) for name, value in pairs.items()]
+    return Decoded(reader.values, [], reader.is_timed, reader.columns, reader.skipped)
 
 
-def _column(
-    content: dict[str, object], values: list[object], asset: str, channel: str | None, arrival_ns: int
-) -> Waveform:
-    if channel is None:
-        raise DecodeError("channel", "a column of values needs a topic that names the channel")
-    dt_s = content.get("dt")
-    if isinstance(dt_s, bool) or not isinstance(dt_s, int | float) or not 0 < dt_s < 86_400:
-        raise DecodeError("shape", f"dt {brief(dt_s):.60}: the seconds from one value to the next, above 0, are needed")
-    # numpy alone would also read numbers from text, and true as 1.
-    if not all(type(value) in (float, int) for value in values):
-        raise DecodeError("value", f"{channel}: a column holds numbers only")
-    try:
-        with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and is refused below
-            samples = np.array(values, "<f4")
-    except OverflowError as error:
-        raise DecodeError("value", f"{channel}: a column holds numbers only") from error
-    if not samples.size or not np.isfinite(samples).all():
-        raise DecodeError("value", f"{channel}: a column needs at least one value, all of them finite")
-    time_ns = _time(content)
-    return Waveform(
-        channel=(asset, channel),
-        time_ns=arrival_ns if time_ns is None else time_ns,
-        dt_ns=max(1, round(dt_s * 1e9)),
-        samples=samples.tobytes(),
-    )
+_TIME_KEYS = frozenset(path[0] for path in PLAIN.places.time)
 
 
-def _time(item: dict[str, object]) -> int | None:
-    raw = next((item[key] for key in TIME_KEYS if key in item), None)
-    return None if raw is None else parse_time_ns(raw)
+class _Reader:
+    """Collects what the items of one payload say."""
+
+    def __init__(self, asset: str, channel: str | None, arrival_ns: int, rules: Rules) -> None:
+        self._asset, self._channel, self._arrival_ns, self._rules = asset, channel, arrival_ns, rules
+        self._quality = Quality.GOOD  # of the item that is read
+        self.values: list[Value] = []
+        self.columns: list[Column] = []
+        self.is_timed = True
+        self.skipped = 0
+
+    def read(self, around: Chain) -> None:
+        """One item; `around` begins with it."""
+        item, places = around[0], self._rules.places
+        if not isinstance(item, dict):
+            raise DecodeError("shape", f"{brief(item):.60}: neither an object nor a list of objects")
+        if places.asset:
+            self._asset = _name(find_around(around, places.asset), "asset")
+        if places.quality:
+            raw = find_around(around, places.quality)
+            self._quality = parse_quality(None if raw is MISSING else raw, self._rules.quality_codes)
+        values = find(item, places.values)
+        time = find_around(around, places.time)
+        if isinstance(values, list):
+            self._add_column(self._name(around), values, time, around)
+        elif (value := find(item, places.value)) is not MISSING:
+            self.add(self._name(around), self._time_ns(time), value)
+        elif isinstance(values, dict) and values:
+            self._add_many(values, time, around)
+        elif places.is_usual and values is MISSING and (names := [key for key in item if key not in _TIME_KEYS]):
+            time_ns = self._time_ns(time)
+            for name in names:
+                self.add(_name(name, "channel"), time_ns, item[name])
+        else:
+            raise DecodeError("shape", f"{brief(item):.60}: no value there")
+
+    def add(self, name: str, time_ns: int | None, raw: object) -> None:
+        """One value."""
+        value = self._rules.convert.number(raw, name)
+        if value is None:
+            self.skipped += 1
+            return
+        if time_ns is None:
+            self.is_timed = False
+        self.values.append(Value((self._asset, name), time_ns, value, self._quality))
+
+    def _add_many(self, pairs: dict[object, object], time: object, around: Chain) -> None:
+        """A value, or a column, of each of several channels."""
+        time_ns = None if isinstance(time, list) else self._time_ns(time)
+        for key, raw in pairs.items():
+            name = _name(key, "channel")
+            if isinstance(raw, list):
+                self._add_column(name, raw, time, around)
+            elif isinstance(time, list):
+                raise DecodeError("shape", f"{name:.60}: one value and several times")
+            else:
+                self.add(name, time_ns, raw)
+
+    def _add_column(self, name: str, raws: list[object], time: object, around: Chain) -> None:
+        value, kept = self._rules.convert.numbers(raws, name)
+        count, quality = len(raws), self._quality
+        if isinstance(time, list):
+            if len(time) != count:
+                raise DecodeError("shape", f"{name:.60}: {count} values and {len(time)} times")
+            dt_ns, times_ns = 0, parse_times_ns(time, self._rules.time_unit)
+        else:
+            dt_ns, first_ns = self._dt_ns(around), self._time_ns(time)
+            if first_ns is None:
+                self.is_timed, quality = False, quality or Quality.UNCERTAIN_ARRIVAL_TIME
+                first_ns = self._arrival_ns - (count - 1) * dt_ns
+            if not -(2**63) <= first_ns <= first_ns + (count - 1) * dt_ns < 2**63:
+                raise DecodeError("time", f"{name:.60}: the times of a column are not within 64 bits of ns")
+            times_ns = first_ns + np.arange(count, dtype=np.int64) * dt_ns
+        if kept is not None:
+            self.skipped += count - len(kept)
+            dt_ns, times_ns = 0, times_ns[kept]
+        if len(value):
+            self.columns.append(Column((self._asset, name), times_ns, value, dt_ns, quality))
+
+    def _name(self, around: Chain) -> str:
+        if self._channel is not None:
+            return self._channel
+        return _name(find_around(around, self._rules.places.channel), "channel")
+
+    def _time_ns(self, raw: object) -> int | None:
+        return None if raw is None or raw is MISSING else parse_time_ns(raw, self._rules.time_unit)
+
+    def _dt_ns(self, around: Chain) -> int:
+        dt_s = find_around(around, self._rules.places.dt)
+        if isinstance(dt_s, bool) or not isinstance(dt_s, int | float) or not 0 < dt_s < 86_400:
+            raise DecodeError(
+                "shape", f"dt {_shown(dt_s)}: the seconds from one value to the next, above 0, are needed"
+            )
+        return max(1, round(dt_s * 1e9))
 
 
-def _number(raw: object, name: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise DecodeError("value", f"{name}: {brief(raw):.60} is no finite number")
-    return float(raw)
+def _name(raw: object, what: str) -> str:
+    if not isinstance(raw, str):
+        raise DecodeError("channel", f"{what} {_shown(raw)}: neither the topic nor the payload names one")
+    if not raw or not raw.isprintable():
+        raise DecodeError("channel", f"{what} {raw!a:.60}: a name that is empty or cannot be printed")
+    return raw
+
+
+def _shown(raw: object) -> str:
+    return "is missing" if raw is MISSING else f"{brief(raw):.60}"

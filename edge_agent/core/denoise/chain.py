@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from edge_agent.core.denoise import FILTERS, AnyFilterSettings
-from edge_agent.core.denoise.runs import Flags, Floats, Ids, Ints, Runs
+from edge_agent.core.denoise.runs import Flags, Floats, Ids, Ints, Runs, by_identity, lasts_of
 from edge_agent.core.segments import Segments, grown
 
 _NEVER = np.iinfo(np.int64).min // 4
 _NO_GAP_NS = np.iinfo(np.int64).max
+_LARGEST = 1e100
 
 
 class Chains:
@@ -29,28 +30,34 @@ class Chains:
         self._at: list[Ids] = []  # by place in the chain: the stage of each channel, -1 = none
 
     def settle(self, chains: Sequence[Sequence[AnyFilterSettings]]) -> None:
-        """The chain of each channel, [channels]. Filters that stay keep what they remember."""
+        """The chain of each channel, [channels]. Filters that stay keep what they remember.
+
+        Channels of one rule share one chain, the same object: settings are compared once a chain, not once a channel.
+        """
         known = {(stage.place, stage.settings): stage for stage in self._stages}
         self._stages, self._at = [], []
-        for place in range(max(map(len, chains), default=0)):
-            members: dict[AnyFilterSettings, list[int]] = {}
-            for channel, chain in enumerate(chains):
+        distinct, which = by_identity(chains)
+        for place in range(max(map(len, distinct), default=0)):
+            numbers: dict[AnyFilterSettings, int] = {}
+            stage_of = np.full(len(distinct), -1, np.intp)
+            for i, chain in enumerate(distinct):
                 if place < len(chain):
-                    members.setdefault(chain[place], []).append(channel)
-            at = np.full(len(chains), -1, np.intp)
-            for settings, channels in members.items():
+                    stage_of[i] = numbers.setdefault(chain[place], len(self._stages) + len(numbers))
+            at = stage_of[which]
+            for settings, number in numbers.items():
                 stage = known.get((place, settings)) or _Stage(place, settings)
-                stage.admit(np.array(channels, np.intp), len(chains))
-                at[channels] = len(self._stages)
+                stage.admit(np.flatnonzero(at == number), len(chains))
                 self._stages.append(stage)
             self._at.append(at)
 
     def step(self, grouped: Segments, time_ns: Ints, value: Floats) -> tuple[Floats, Flags]:
         """Filter m readings, finite, of ascending times within each channel, in grouped order ([m] each).
 
-        Returns (denoised [m], is_spike [m]): a channel without a chain gets its values back.
+        Returns (denoised [m], is_spike [m]): a channel without a chain gets its values back. What lies beyond 1e100 is
+        taken for 1e100: sums of such values are finite, and no reading can spoil what a filter remembers.
         """
-        denoised, is_spike = value, np.zeros(len(value), bool)
+        is_spike = np.zeros(len(value), bool)
+        denoised = np.minimum(np.maximum(value, -_LARGEST), _LARGEST) if self._at else value
         for at in self._at:
             stages = at[grouped.series]
             for number in np.unique(stages).tolist():
@@ -76,8 +83,7 @@ class _Stage:
         self._filter = FILTERS[settings.filter](settings)
         self._slot: Ids = np.empty(0, np.intp)  # [channels], -1 = none
         self._heard_ns: Ints = np.empty(0, np.int64)  # [slots]
-        gap_s = settings.max_gap_s
-        self._max_gap_ns = _NO_GAP_NS if gap_s is None else round(gap_s * 1e9)
+        self._max_gap_ns = _NO_GAP_NS if settings.gap_s is None else min(round(settings.gap_s * 1e9), _NO_GAP_NS)
 
     def admit(self, channels: Ids, count: int) -> None:
         """These, of `count` channels, are filtered here; those that were keep their slots."""
@@ -111,19 +117,24 @@ class _Stage:
     def _runs(self, slot: Ids, starts: Ids, rank: Ids, time_ns: Ints) -> Runs:
         """Cut each slot's readings where a gap is too long."""
         heard_ns = self._heard_ns[slot]
-        last = np.append(starts[1:], len(time_ns)) - 1
-        self._heard_ns[slot] = time_ns[last]
+        lasts = lasts_of(starts, len(time_ns))
+        self._heard_ns[slot] = time_ns[lasts]
         is_new = heard_ns == _NEVER
         if self._max_gap_ns == _NO_GAP_NS:
-            return Runs(slot, starts, rank, is_new, np.ones(len(slot), bool))
-        before = np.append(_NEVER, time_ns[:-1])
+            return Runs(slot, starts, lasts, rank, is_new, np.ones(len(slot), bool))
+        before = np.empty_like(time_ns)
+        before[1:] = time_ns[:-1]
         before[starts] = heard_ns
         begins = time_ns - before > self._max_gap_ns
+        begins[starts] |= is_new
+        if np.count_nonzero(begins) == np.count_nonzero(begins[starts]):
+            return Runs(slot, starts, lasts, rank, begins[starts], np.ones(len(slot), bool))
         cut = begins.copy()
         cut[starts] = True
         at = np.flatnonzero(cut)
         owner = rank[at]
-        return Runs(slot[owner], at, np.cumsum(cut) - 1, begins[at], np.append(owner[1:] != owner[:-1], True))
+        is_last = np.append(owner[1:] != owner[:-1], True)
+        return Runs(slot[owner], at, lasts_of(at, len(time_ns)), np.cumsum(cut) - 1, begins[at], is_last)
 
     def snapshot(self) -> dict[str, Any]:
         return {"slot": self._slot, "heard_ns": self._heard_ns, "filter": self._filter_state()}

@@ -26,6 +26,10 @@ class MedianSettings(FilterSettings):
     filter: Literal["median"] = "median"
     window: int = Field(ge=3, le=99, description="readings, the newest included")
 
+    def delay_s(self, period_s: float) -> float:
+        """Half a window."""
+        return (self.window - 1) / 2 * period_s
+
 
 class MovingMedian:
     """State: float64 [slots, window - 1], the last readings of each slot, NaN where none was."""
@@ -57,8 +61,8 @@ def medians(columns: Sequence[Floats]) -> Floats:
     width = len(columns)
     low, high = (width - 1) // 2, width // 2
     if width > _WIDEST or len(columns[0]) < _FEW:
-        middle = np.partition(np.column_stack(columns), (low, high), axis=1)
-        out: Floats = (middle[:, low] + middle[:, high]) / 2
+        middle = np.partition(np.array(columns), (low, high), axis=0)
+        out: Floats = (middle[low] + middle[high]) / 2
         return out
     lines = list(columns)
     for a, b, keeps_min, keeps_max in _network(width):

@@ -9,6 +9,7 @@ Each filter: causal; results depend on the readings before, never on how they we
 attributes are its whole state: plain arrays whose first axis is the slot.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -22,14 +23,18 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
+Item = TypeVar("Item")
+
+_GAP_PERIODS = 10
 _SPARSE = 2  # from so many positions a reading on, a window of its own for each is cheaper
 
 
 class Runs(NamedTuple):
-    """How m readings, sorted by slot and by time within it, fall into k runs. No run is empty."""
+    """How m readings, grouped by slot and by time within it, fall into k runs. No run is empty."""
 
-    slot: Ids  # [k], ascending; a slot may have several runs
+    slot: Ids  # [k], the runs of one slot stand together, in order of time
     starts: Ids  # [k], the first reading of each
+    lasts: Ids  # [k], the last one
     rank: Ids  # [m], the run of each reading
     is_new: Flags  # [k], nothing that the slot remembers counts
     is_last: Flags  # [k], the slot's last run
@@ -37,7 +42,16 @@ class Runs(NamedTuple):
     @property
     def lengths(self) -> Ids:
         """[k], readings of each run."""
-        return np.diff(np.append(self.starts, len(self.rank)))
+        return self.lasts - self.starts + 1
+
+
+def lasts_of(starts: Ids, count: int) -> Ids:
+    """The last of each group where `count` values fall into groups that begin at `starts`."""
+    lasts = np.empty_like(starts)
+    lasts[:-1] = starts[1:]
+    lasts[-1] = count
+    lasts -= 1
+    return lasts
 
 
 class Filter(Protocol):
@@ -52,10 +66,46 @@ class Filter(Protocol):
         ...
 
 
+def by_identity(items: Sequence[Item]) -> tuple[list[Item], Ids]:
+    """The distinct objects in order of first appearance, and which of them each item is: a cheap first grouping."""
+    identities = np.fromiter(map(id, items), np.int64, len(items))
+    _, firsts, which = np.unique(identities, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return [items[first] for first in firsts[order].tolist()], place[which]
+
+
 class FilterSettings(Strict):
     """What every filter can be told."""
 
     max_gap_s: float | None = Field(None, gt=0, description="after a longer gap the filter begins anew; none: never")
+
+    @property
+    def gap_s(self) -> float | None:
+        """After a longer gap the filter begins anew, s; None: never."""
+        return self.max_gap_s
+
+    def delay_s(self, period_s: float) -> float:  # noqa: ARG002 - most delays depend on it
+        """How far a slow signal lags behind where a reading comes every `period_s`, s; 0 unless a filter says more."""
+        return 0.0
+
+
+class EvenRateSettings(FilterSettings):
+    """For filters that count readings for time: they hold for readings that come at an even rate.
+
+    A reading that is missing is passed over, as if time had stood still; after a gap the filter begins anew.
+    """
+
+    rate_hz: float = Field(gt=0, le=1e9, description="readings a second, Hz")
+    max_gap_s: float | None = Field(
+        None, gt=0, description="after a longer gap the filter begins anew; none: after 10 sample periods"
+    )
+
+    @property
+    def gap_s(self) -> float | None:
+        """See `FilterSettings`."""
+        return self.max_gap_s or _GAP_PERIODS / self.rate_hz
 
 
 def remembered(runs: Runs, state: NDArray[Scalar], blank: float) -> NDArray[Scalar]:
@@ -68,6 +118,19 @@ def remembered(runs: Runs, state: NDArray[Scalar], blank: float) -> NDArray[Scal
 def remember(runs: Runs, state: NDArray[Scalar], after: NDArray[Scalar]) -> None:
     """Keep what the runs end with, [k, …]."""
     state[runs.slot[runs.is_last]] = after[runs.is_last]
+
+
+def elapsed_s(runs: Runs, time_ns: Ints, heard_ns: Ints) -> Floats:
+    """Seconds since the reading before, [m], any at the first of a new run; `heard_ns` [slots] is brought up to date.
+
+    At least a nanosecond: no division by 0, and nothing grows back in time.
+    """
+    past_ns = np.empty_like(time_ns)
+    past_ns[1:] = time_ns[:-1]
+    past_ns[runs.starts] = heard_ns[runs.slot]
+    remember(runs, heard_ns, time_ns[runs.lasts])
+    since_ns: Ints = np.maximum(time_ns - past_ns, 1)
+    return since_ns.astype(np.float64) * 1e-9
 
 
 class Lagged(NamedTuple):

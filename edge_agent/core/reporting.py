@@ -1,0 +1,63 @@
+"""What of the readings goes to the results: all of them, or what the channel's `report` lets through."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core.catalogue import Catalogue
+from edge_agent.core.cleaning import Cleaned
+from edge_agent.core.denoise.reporting import ReportRows
+from edge_agent.core.denoise.reports import Reports
+from edge_agent.core.readings import ChannelKey
+from edge_agent.core.results import Results
+from edge_agent.core.rows import Rows
+
+
+class Reporting:
+    """Costs nothing where no channel is reported in part."""
+
+    def __init__(self) -> None:
+        self._reports = Reports()
+        self._is_used = False
+
+    def settle(self, catalogue: Catalogue, results: Results) -> None:
+        """Channels are new, or their settings are; what was kept back for those that changed is reported now."""
+        was_used, self._is_used = self._is_used, any(setting is not None for setting in catalogue.reports)
+        if was_used or self._is_used:
+            _add(catalogue.channels, self._reports.settle(catalogue.reports), results)
+
+    def step(
+        self,
+        channels: Sequence[ChannelKey],
+        cleaned: Cleaned,
+        ids: NDArray[np.intp],
+        rows: Rows,
+        results: Results,
+    ) -> None:
+        """Report n readings in order of arrival ([n] each); `cleaned` has their places."""
+        time_ns = rows.time_ns + rows.shift_ns
+        if not self._is_used:
+            results.add_readings(channels, ids, time_ns, rows.value, rows.denoised, rows.quality)
+            return
+        found = ReportRows(ids, time_ns, rows.value, rows.denoised, rows.quality).take(cleaned.place)
+        _add(channels, self._reports.step(cleaned.grouped, found), results)
+
+    def flush(self, channels: Sequence[ChannelKey], is_silent: NDArray[np.bool_], results: Results) -> None:
+        """Report what is kept back for silent channels ([channels])."""
+        if self._is_used:
+            _add(channels, self._reports.flush(np.flatnonzero(is_silent)), results)
+
+    def snapshot(self) -> list[Any]:
+        """The state: not a copy."""
+        return self._reports.snapshot()
+
+    def restore(self, saved: list[Any]) -> None:
+        """The reverse, after `settle`."""
+        self._reports.restore(saved)
+
+
+def _add(channels: Sequence[ChannelKey], rows: ReportRows, results: Results) -> None:
+    if len(rows.channel):
+        results.add_readings(channels, rows.channel, rows.time_ns, rows.value, rows.denoised, rows.quality)

@@ -1,0 +1,98 @@
+"""What is fuzzed: every decoder with all the settings of the table of cases, and the intake with its fast ways.
+
+The first byte of an input chooses the settings and whether the topic names a channel; the rest is the payload. The
+table's payloads are the seeds.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from edge_agent.config import EdgeConfig, Topic
+from edge_agent.core.intake import Intake, Message
+from tests.formats.case import ARRIVAL, Case
+from tests.formats.sound import assert_sound
+from tests.formats.table import CASES
+
+FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "raw")
+COMPRESSIONS = ("gzip", "zstd")
+NAMES = (*FORMATS, *COMPRESSIONS, "intake")
+# For the fuzzer to build with, beside what it finds in the code.
+WORDS = (
+    *("ts", "time", "timestamp", "value", "v", "values", "dt", "channel", "seconds", "nanos"),
+    *("meta", "data", "tag", "id", "q", "t", "start", "step", "samples", "ok", "blocks", "machines", "entries"),
+    *("bn", "bt", "bu", "bv", "bs", "n", "u", "s", "ut", "vb", "vs", "vd", "bver"),
+)
+_MAX_SETTINGS = 128
+
+
+class Target(NamedTuple):
+    """`run` raises whatever should not have happened."""
+
+    run: Callable[[bytes], None]
+    seeds: list[bytes]
+
+
+def target(name: str) -> Target:
+    """The target of that name, one of `NAMES`."""
+    return _intake() if name == "intake" else _decoder([case for case in CASES if _name(case.setting) == name])
+
+
+def _name(setting: Topic) -> str:
+    return setting.format if setting.compression == "none" else setting.compression
+
+
+def _decoder(cases: list[Case]) -> Target:
+    settings: list[Topic] = []
+    for case in cases:
+        if case.setting not in settings:
+            settings.append(case.setting)
+    assert len(settings) <= _MAX_SETTINGS
+
+    def run(data: bytes) -> None:
+        if data:
+            assert_sound(settings[data[0] // 2 % len(settings)], data[1:], "t" if data[0] % 2 else None)
+
+    seeds = (bytes([settings.index(case.setting) * 2 + (case.channel is not None)]) + case.payload for case in cases)
+    return Target(run, [seed for seed in seeds if len(seed) < 4096])
+
+
+def _intake() -> Target:
+    """A message between two that are fine: it is taken or a dead letter, and the two are not touched."""
+    config = EdgeConfig.model_validate(
+        {
+            "site": "s",
+            "gateway": "g",
+            "state_dir": "unused",
+            "topics": [{"template": "f/{asset}/{channel}"}, {"template": "f/{asset}"}],
+            "channels": [{"match": "*/vib", "kind": "waveform"}, {"match": "*/*"}],
+            "assets": [{"match": "*"}],
+            "limits": {"readings_per_message": 50},
+        }
+    )
+    fine = Message("f/m1/t", b'{"ts": 1760000000, "value": 1}', ARRIVAL)
+    topics = ("f/m1/t", "f/m1/vib", "f/m1", "f/m1/c")
+    intakes = Intake(config), Intake(config)  # the second never sees two alike: its fast ways stay open
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        message = Message(topics[data[0] % 4], data[1:], ARRIVAL + 1)
+        for intake, around in zip(intakes, ([fine, message, fine._replace(topic="f/m2/t")], [message]), strict=True):
+            entry = intake.take(around)
+            assert len(entry.keys) + len(entry.deadletters) + entry.repeated == len(around)
+            readings = entry.readings
+            assert len(readings.index) == len(readings.time_ns) == len(readings.value) == len(readings.quality) <= 52
+            assert np.isfinite(readings.value).all()
+            assert ((readings.time_ns >= 0) & (readings.time_ns < 2 * ARRIVAL)).all()
+            if len(around) == 3:
+                assert readings.value[[0, -1]].tolist() == [1.0, 1.0]
+
+    return Target(run, list(_json_seeds(len(topics))))
+
+
+def _json_seeds(topics: int) -> Iterator[bytes]:
+    for case in CASES:
+        if _name(case.setting) == "json" and len(case.payload) < 4096:
+            yield from (bytes([number]) + case.payload for number in range(topics))
