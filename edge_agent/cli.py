@@ -30,12 +30,14 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for 
 @app.command()
 def run(config: _Config) -> None:
     """Run the agent until SIGTERM (exit 0). SIGHUP reads CONFIG again."""
+    from edge_agent.adapters.heap import keep_freed_memory  # noqa: PLC0415
     from edge_agent.app import Agent  # noqa: PLC0415 - `check` must not need ONNX Runtime
     from edge_agent.core.errors import StartError  # noqa: PLC0415
     from edge_agent.ports import NoRoomError  # noqa: PLC0415
 
     settings = _load(config)
     logs.set_up(settings.log)
+    keep_freed_memory()
     try:
         agent = Agent(config, settings)
         asyncio.run(agent.run())

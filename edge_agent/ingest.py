@@ -170,6 +170,7 @@ class Ingest:
     def _count(self, entries: Sequence[Entry]) -> None:
         self._metrics.repeated.inc(sum(entry.repeated for entry in entries))
         self._metrics.readings.inc(sum(len(entry.readings.index) + len(entry.waveforms) for entry in entries))
+        self._metrics.skipped.inc(sum(entry.skipped for entry in entries))
         self._metrics.commits.inc()
         letters = [letter for entry in entries for letter in entry.deadletters]
         for letter in letters:

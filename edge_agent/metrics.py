@@ -12,6 +12,7 @@ class Metrics:
         r = self.registry = CollectorRegistry()
         self.messages = Counter("tocsin_edge_messages", "MQTT messages received", registry=r)
         self.repeated = Counter("tocsin_edge_repeated_messages", "Messages that came again, taken once", registry=r)
+        self.skipped = Counter("tocsin_edge_skipped_values", "Values that topics leave out: nulls, texts", registry=r)
         self.readings = Counter("tocsin_edge_readings", "Readings and waveforms journalled", registry=r)
         self.deadletters = Counter("tocsin_edge_deadletters", "Messages set aside", ["reason"], registry=r)
         self.nodes = Counter(

@@ -18,7 +18,7 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
-from edge_agent.adapters import examine
+from edge_agent.adapters import examine, heap
 from edge_agent.adapters.inference import ModelShelf
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
@@ -68,6 +68,7 @@ class Replay:
         yield from self._results(pipeline, self._with_a_configuration(self._journalled(on_read)))
 
     def _results(self, pipeline: Pipeline, entries: Iterable[JournalEntry]) -> Iterator[Batch]:
+        heap.keep_freed_memory()
         source = iter(entries)
         while some := list(islice(source, _ENTRIES)):
             results = Results()

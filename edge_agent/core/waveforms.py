@@ -16,7 +16,7 @@ from edge_agent.config.waveforms import WaveformRule
 from edge_agent.core.entries import Data
 from edge_agent.core.features.extract import WaveformFeatures
 from edge_agent.core.readings import ChannelKey, Readings, Waveform
-from models.contract.quality import BAD_FROM, Quality
+from models.contract.quality import BAD_FROM
 
 _Block = tuple[str, int, int]  # rule as JSON, bytes of samples, dt_ns
 _Place = tuple[int, int, float]  # entry, waveform in it, speed in rpm
@@ -123,5 +123,5 @@ def _inserted(readings: Readings, waveforms: Sequence[Waveform], given: list[_Gi
         np.insert(readings.index, position, index),
         np.insert(readings.time_ns, position, [waveforms[nth].time_ns for nth, *_ in given]),
         np.insert(readings.value, position, [value for *_, value in given]),
-        np.insert(readings.quality, position, np.uint8(Quality.GOOD)),
+        np.insert(readings.quality, position, [waveforms[nth].quality for nth, *_ in given]),
     )

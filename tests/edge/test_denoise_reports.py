@@ -314,6 +314,39 @@ def test_what_was_kept_back_comes_out_when_the_setting_of_its_channel_changes() 
     assert listed(reports.settle([None, None])) == []
 
 
+def test_what_was_kept_back_comes_out_when_nobody_has_the_setting_any_more() -> None:
+    reports = fresh([DOOR])
+    reports.step(*grouped(channel_of([1.0] * 5)))
+    assert [one.time_s for one in listed(reports.settle([None]))] == [4]
+
+
+def test_after_a_flush_the_corridor_is_a_new_one() -> None:
+    reports = fresh([DOOR])
+    readings = channel_of([0.0, 0.0, 0.0, 5.0, 10.0, 15.0])
+    out = listed(reports.step(*grouped(readings[:3]))) + listed(reports.flush(np.array([0])))
+    out += listed(reports.step(*grouped(readings[3:]))) + listed(reports.flush(np.array([0])))
+    assert [one.time_s for one in out] == [0, 2, 5]
+
+
+def test_a_change_of_just_the_band_is_not_reported() -> None:
+    readings = channel_of([0.0, 1.0, -1.0, 1.5, 0.5])
+    assert [one.time_s for one in one_channel(DeadbandSettings(band=1), readings)] == [0, 3]
+
+
+@EITHER
+def test_a_reading_after_one_that_is_no_number_is_reported(one: AnyReportSettings) -> None:
+    readings = channel_of([1.0, 1.0, float("nan"), 1.0, 1.0, 1.0])
+    assert {2, 3} <= {reading.time_s for reading in one_channel(one, readings)}
+
+
+@EITHER
+def test_the_newest_time_outlives_a_batch_of_late_readings(one: AnyReportSettings) -> None:
+    on_time = channel_of([1.0] * 10)
+    late = [Reading(0, START_NS + second * SECOND, 1.0) for second in (4, 6)]
+    out = sent([one], [*on_time, *late], [10, 11], flush=False)[0]
+    assert out[-2:] == late
+
+
 def test_without_a_reporter_everything_is_reported_as_it_is() -> None:
     readings = channel_of([1.0] * 4) + channel_of([1.0] * 2)
     assert sent([None], readings) == [readings]
