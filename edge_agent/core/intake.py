@@ -222,12 +222,16 @@ class Intake:
 
     @staticmethod
     def _learn(route: _Route | None, message: Message) -> None:
-        """Topics whose payloads are of another form are not tried again and again."""
-        if route and route.simple and route.simple([message.payload]) is None:
-            route.misses += 1
-            if route.misses >= _MISSES:
-                route.simple, route.others = (route.others[0], route.others[1:]) if route.others else (None, ())
-                route.misses = 0
+        """A topic whose payload is of another form is tried with that one from now on, but not for ever to and fro."""
+        if route is None or route.simple is None or route.simple([message.payload]) is not None:
+            return
+        route.misses += 1
+        fitting = next((form for form in route.others if form([message.payload]) is not None), None)
+        if route.misses >= _MISSES:
+            route.simple = None
+        elif fitting is not None:
+            others = (form for form in route.others if form is not fitting)
+            route.simple, route.others = fitting, (*others, route.simple)
 
     def _find(self, topic: str) -> _Route | None:
         """The topic's route; None: it fits no template."""
