@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from edge_agent.core.denoise.median import medians, warming
+from edge_agent.core.denoise.median import medians, medians_of_known, warming
 from edge_agent.core.denoise.runs import FilterSettings, Flags, Floats, Ints, Runs, lagged, rows
 from edge_agent.core.segments import grown
 
@@ -61,10 +61,10 @@ class Hampel:
 
     def _judge_young(self, past: Floats, newest: Floats) -> tuple[Floats, Flags]:
         """Windows that are not full: [n, w], NaN where no reading was yet."""
-        median = np.nanmedian(past, axis=1)
+        median = medians_of_known(past)
         deviations = np.abs(past - median[:, None])
         used = np.sum(~np.isnan(past), axis=1)
-        sigma = _MAD_TO_SIGMA * np.nanmedian(deviations, axis=1)
+        sigma = _MAD_TO_SIGMA * medians_of_known(deviations)
         sigma = np.where(sigma == 0, _MEAN_AD_TO_SIGMA * np.nansum(deviations, axis=1) / used, sigma)
         is_spike = (used >= _WARM_UP) & (deviations[:, -1] > self._sigmas * sigma)
         return np.where(is_spike, median, newest), is_spike

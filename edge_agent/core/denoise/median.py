@@ -47,13 +47,22 @@ class MovingMedian:
         median = medians(window.columns)[window.at]
         young = np.flatnonzero(warming(window))
         if len(young):
-            median[young] = np.nanmedian(rows(window, young), axis=1)
+            median[young] = medians_of_known(rows(window, young))
         return median, None
 
 
 def warming(window: Lagged) -> Flags:
     """Whether a reading's window is not full yet, [m]: only its oldest can tell."""
     return np.isnan(window.columns[-1][window.at])
+
+
+def medians_of_known(past: Floats) -> Floats:
+    """The median of each row [n, w] without its NaN, [n]; no row is NaN throughout."""
+    ordered = np.sort(past, axis=1)  # NaN last
+    used = np.sum(~np.isnan(past), axis=1)
+    at = np.arange(len(past))
+    out: Floats = (ordered[at, (used - 1) // 2] + ordered[at, used // 2]) / 2
+    return out
 
 
 def medians(columns: Sequence[Floats]) -> Floats:
