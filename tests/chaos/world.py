@@ -96,6 +96,7 @@ class World:
         ports = {link: proxy.port for link, proxy in self.proxies.items()}
         edge.write_text(
             _EDGE.format(
+                **_FILTERS,
                 state=self.disk.folder / "state",
                 sensor=ports["agent>sensor"],
                 uplink=ports["agent>uplink"],
@@ -140,6 +141,11 @@ async def running(folder: Path, data: DataSet) -> AsyncIterator[World]:
         yield world
 
 
+_FILTERS = {
+    "hampel": '{ filter = "hampel", window = 7 }',
+    "exponential": '{ filter = "exponential", time_constant_s = 2.0 }',
+    "kalman": '{ filter = "kalman", model = "level", measurement_std = 1.0, process_std = 0.1 }',
+}
 _EDGE = """
 site = "works"
 gateway = "gw-1"
@@ -148,15 +154,15 @@ topics = [
     {{ template = "factory/{{line}}/{{asset}}/{{channel}}" }},
     {{ template = "factory/{{line}}/{{asset}}" }},
 ]
-channels = [
-    {{ match = "*/temperature", range = [-40.0, 180.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
-    {{ match = "*/pressure", unit = "bar", range = [0.0, 16.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
-    {{ match = "*/current", unit = "A", range = [0.0, 400.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
-    {{ match = "*/speed", unit = "rpm", range = [0.0, 6000.0], denoise = [{{ filter = "hampel", window = 7 }}] }},
-    {{ match = "*/vibration", unit = "g", kind = "waveform" }},
-    {{ match = "*/level", range = [0.0, 20.0], denoise = [{{ filter = "hampel", window = 9 }}] }},
-    {{ match = "*/flow", range = [0.0, 20.0] }},
-    {{ match = "*/*" }},
+channels = [ # the data lies in the past: that is no fault of a clock
+    {{ match = "*/temperature", range = [-40, 180], max_skew_s = 0, denoise = [{hampel}, {exponential}] }},
+    {{ match = "*/pressure", range = [0, 16], max_skew_s = 0, denoise = [{hampel}] }},
+    {{ match = "*/current", range = [0, 400], max_skew_s = 0, denoise = [{hampel}, {kalman}] }},
+    {{ match = "*/speed", range = [0, 6000], max_skew_s = 0, flat_s = 5.0, denoise = [{hampel}] }},
+    {{ match = "*/vibration", kind = "waveform", max_skew_s = 0 }},
+    {{ match = "*/level", range = [0, 20], max_skew_s = 0, max_rate_per_s = 5.0, denoise = [{hampel}] }},
+    {{ match = "*/flow", range = [0, 20], max_skew_s = 0 }},
+    {{ match = "*/*", max_skew_s = 0 }},
 ]
 {assets}
 [sensor_broker]
