@@ -15,7 +15,7 @@ from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.checks import Checks
 from edge_agent.core.checks.marks import mark
 from edge_agent.core.denoise.chain import Chains
-from edge_agent.core.repeats import Repeats
+from edge_agent.core.repeats import DEPTH, Repeats
 from edge_agent.core.rows import Rows
 from edge_agent.core.segments import Segments, kept
 from models.contract.quality import BAD_FROM, Quality
@@ -23,13 +23,16 @@ from models.contract.quality import BAD_FROM, Quality
 Ids = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
+# Rows that are no reading of the sensor's stand this far behind their time, in ns: where no reading that states that
+# time, once more and otherwise (see repeats.py), can take their place.
+_MARKER_NS, _SILENCE_NS = DEPTH + 1, DEPTH + 2
+
 
 class Cleaned(NamedTuple):
     """What is left of a step's readings, [n] in grouped order."""
 
-    grouped: Segments
+    grouped: Segments  # whose `order` is the place of each in the order of arrival
     rows: Rows
-    place: Ids  # [n], the place of each in the order of arrival
     is_aside: Flags  # [n], must neither move a watermark nor stand in a frame
     repeated: int  # readings that were there before and are left out
 
@@ -54,7 +57,7 @@ class Cleaning:
         last = self._repeats.last(grouped.series)
         is_marker = np.isnan(rows.value)
         is_repeated, conflicts = self._look_for_repeats(grouped, rows, is_marker)
-        repeated, place = int(is_repeated.sum()), grouped.order
+        repeated = int(is_repeated.sum())
         if conflicts.any():
             quality = rows.quality.copy()
             mark(quality, (conflicts > 0) & ~is_marker, Quality.UNCERTAIN_CONFLICT)
@@ -66,14 +69,14 @@ class Cleaning:
             is_repeated = is_repeated | np.isnan(rows.value)
         if is_repeated.any():
             fresh = ~is_repeated
-            grouped, place = kept(grouped, fresh), _places(place, fresh)
+            grouped = kept(grouped, fresh)._replace(order=_places(grouped.order, fresh))
             rows, value, is_marker = rows.at(fresh), value[fresh], is_marker[fresh]
-        return self._checked(catalogue, grouped, rows, value, is_marker)._replace(place=place, repeated=repeated)
+        return self._checked(catalogue, grouped, rows, value, is_marker)._replace(repeated=repeated)
 
     def _look_for_repeats(self, grouped: Segments, rows: Rows, is_marker: Flags) -> tuple[Flags, NDArray[np.int64]]:
         if not is_marker.any():
             return self._repeats.step(grouped, rows.time_ns, rows.value)
-        is_repeated, conflicts = np.zeros(len(is_marker), bool), np.ones(len(is_marker), np.int64)
+        is_repeated, conflicts = np.zeros(len(is_marker), bool), np.full(len(is_marker), _MARKER_NS)
         real = ~is_marker
         found = self._repeats.step(kept(grouped, real), rows.time_ns[real], rows.value[real])
         is_repeated[real], conflicts[real] = found
@@ -97,7 +100,7 @@ class Cleaning:
         if is_spike.any():
             mark(quality, is_spike, Quality.UNCERTAIN_SPIKE)
         rows = rows._replace(denoised=denoised, quality=quality)
-        return Cleaned(grouped, rows, grouped.order, checked.is_ahead | is_marker, 0)
+        return Cleaned(grouped, rows, checked.is_ahead | is_marker, 0)
 
     def tick(self, catalogue: Catalogue, clock_ns: int, listened_ns: int) -> tuple[Ids, Rows]:
         """Time has passed. Returns the channels that have fallen silent, and a row for each: its last value, marked."""
@@ -106,7 +109,7 @@ class Cleaning:
         time_ns, value = self._checks.last(channels)
         there = np.isfinite(value)
         channels, time_ns, value = channels[there], time_ns[there], value[there]
-        rows = Rows.of(time_ns, value, np.full(len(channels), Quality.UNCERTAIN_NO_DATA, np.uint8))
+        rows = Rows.of(time_ns + _SILENCE_NS, value, np.full(len(channels), Quality.UNCERTAIN_NO_DATA, np.uint8))
         return channels, rows._replace(denoised=np.full(len(channels), np.nan))
 
     def snapshot(self) -> dict[str, Any]:

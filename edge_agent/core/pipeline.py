@@ -101,7 +101,7 @@ class Pipeline:
         cleaned = self._cleaning.step(
             catalogue, grouped, Rows.of(readings.time_ns, readings.value, readings.quality).at(grouped.order)
         )
-        arrived = _inverse(cleaned.place)
+        arrived = _inverse(cleaned.grouped.order)
         ids, rows = cleaned.grouped.series[cleaned.grouped.rank][arrived], cleaned.rows.at(arrived)
         late, frames = self._align.step(
             catalogue.grid, ids, catalogue.asset_of[ids], rows.time_ns, rows.denoised, cleaned.is_aside[arrived]
@@ -119,7 +119,7 @@ class Pipeline:
         ids, rows = self._cleaning.tick(catalogue, entry.arrival_ns, self._align.listened_ns)
         self._count(0, rows.quality)
         self._reporting.flush(catalogue.channels, self._align.silent(catalogue.grid)[catalogue.asset_of], results)
-        results.add_readings(catalogue.channels, ids, rows.time_ns, rows.value, rows.denoised, rows.quality)
+        self._reporting.tell(catalogue.channels, ids, rows, results)
         self._finish(frames, results)
 
     def _finish(self, frames: Frames, results: Results) -> None:

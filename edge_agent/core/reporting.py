@@ -13,6 +13,7 @@ from edge_agent.core.denoise.reports import Reports
 from edge_agent.core.readings import ChannelKey
 from edge_agent.core.results import Results
 from edge_agent.core.rows import Rows
+from edge_agent.core.segments import segments
 
 
 class Reporting:
@@ -36,13 +37,21 @@ class Reporting:
         rows: Rows,
         results: Results,
     ) -> None:
-        """Report n readings in order of arrival ([n] each); `cleaned` has their places."""
+        """Report n readings in order of arrival ([n] each); `cleaned` has their grouping."""
         time_ns = rows.time_ns + rows.shift_ns
         if not self._is_used:
             results.add_readings(channels, ids, time_ns, rows.value, rows.denoised, rows.quality)
             return
-        found = ReportRows(ids, time_ns, rows.value, rows.denoised, rows.quality).take(cleaned.place)
+        found = ReportRows(ids, time_ns, rows.value, rows.denoised, rows.quality).take(cleaned.grouped.order)
         _add(channels, self._reports.step(cleaned.grouped, found), results)
+
+    def tell(self, channels: Sequence[ChannelKey], ids: NDArray[np.intp], rows: Rows, results: Results) -> None:
+        """Report n rows of as many channels, ascending, that have no denoised value: all of them, and what comes next.
+
+        So that the last thing said of a channel is never that nothing comes, when something does.
+        """
+        found = ReportRows(ids, rows.time_ns, rows.value, rows.denoised, rows.quality)
+        _add(channels, self._reports.step(segments(ids), found) if self._is_used else found, results)
 
     def flush(self, channels: Sequence[ChannelKey], is_silent: NDArray[np.bool_], results: Results) -> None:
         """Report what is kept back for silent channels ([channels])."""

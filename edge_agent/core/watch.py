@@ -38,6 +38,8 @@ class Watch:
         self._decide = Decide(manifest)
         self._inputs = np.empty((0, len(manifest.channels)), np.intp)  # [assets, width], channel numbers, -1 = none
         self._watched: Callable[[str], bool] = lambda _asset: False
+        # Whether it watches each asset, [assets]: from its first frame on, whenever the inputs appear.
+        self._is_watched: NDArray[np.bool_] = np.empty(0, bool)
         self._known = 0
 
     def configure(self, config: EdgeConfig, digests: dict[str, str]) -> None:
@@ -48,12 +50,12 @@ class Watch:
             return rule is not None and any(digests[str(path)] == self.digest for path in rule.models)
 
         self._watched = watched
-        self._inputs, self._known = self._inputs[:0], 0
+        self._inputs, self._is_watched, self._known = self._inputs[:0], self._is_watched[:0], 0
 
     def step(self, frames: Frames, catalogue: Catalogue, results: Results) -> int:
         """Score the windows that end with these frames; returns how many could not be, for values were missing."""
         self._grow(catalogue)
-        windows = self._windowing.step(frames, self._inputs)
+        windows = self._windowing.step(frames, self._inputs, self._is_watched)
         if len(windows.asset):
             manifest = self._model.manifest
             scores = self._model.score(windows.frames)
@@ -67,10 +69,13 @@ class Watch:
         if self._known == len(catalogue.channels):
             return
         self._inputs = grown(self._inputs, len(catalogue.assets), -1)
+        more = [self._watched(asset) for asset in catalogue.assets[len(self._is_watched) :]]
+        self._is_watched = np.append(self._is_watched, np.array(more, bool))
         for number in range(self._known, len(catalogue.channels)):
-            asset, channel = catalogue.channels[number]
-            if channel in self._position and self._watched(asset):
-                self._inputs[catalogue.asset_of[number], self._position[channel]] = number
+            asset = catalogue.asset_of[number]
+            channel = catalogue.channels[number][1]
+            if channel in self._position and self._is_watched[asset]:
+                self._inputs[asset, self._position[channel]] = number
         self._known = len(catalogue.channels)
         self._windowing.grow(len(catalogue.assets))
 

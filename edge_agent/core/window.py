@@ -16,6 +16,7 @@ from edge_agent.core.align import NEVER, Frames
 from edge_agent.core.segments import grown, segments, windows
 
 Ids = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
 
 class Windows(NamedTuple):
@@ -40,10 +41,13 @@ class Windowing:
         self.frames = grown(self.frames, assets, np.nan)
         self.cells = grown(self.cells, assets, NEVER)
 
-    def step(self, closed: Frames, channels: Ids) -> Windows:
-        """Take the frames that closed. channels: [assets, width], the channel of each input; row -1 = not watched."""
+    def step(self, closed: Frames, channels: Ids, is_watched: Flags | None = None) -> Windows:
+        """Take the frames that closed.
+
+        channels: [assets, width], of each input, -1 = none yet. is_watched: [assets]; None: all are.
+        """
         inputs = channels[closed.asset]
-        watched = np.flatnonzero((inputs >= 0).any(axis=1))
+        watched = np.arange(len(closed.asset)) if is_watched is None else np.flatnonzero(is_watched[closed.asset])
         asset, cell = closed.asset[watched], closed.cell[watched]
         if not len(watched):
             columns = self.width * (2 if self.masked else 1)

@@ -53,13 +53,15 @@ class Chains:
     def step(self, grouped: Segments, time_ns: Ints, value: Floats) -> tuple[Floats, Flags]:
         """Filter m readings, finite, of ascending times within each channel, in grouped order ([m] each).
 
-        Returns (denoised [m], is_spike [m]): a channel without a chain gets its values back. What lies beyond 1e100 is
-        taken for 1e100: sums of such values are finite, and no reading can spoil what a filter remembers.
+        Returns (denoised [m], is_spike [m]): a channel without a chain gets its values back. To a chain what lies
+        beyond 1e100 is 1e100: sums of such values are finite, and no reading can spoil what a filter remembers.
         """
         is_spike = np.zeros(len(value), bool)
-        denoised = np.minimum(np.maximum(value, -_LARGEST), _LARGEST) if self._at else value
-        for at in self._at:
+        denoised = value
+        for place, at in enumerate(self._at):
             stages = at[grouped.series]
+            if place == 0:
+                denoised = _limited(value, stages >= 0, grouped)
             for number in np.unique(stages).tolist():
                 if number >= 0:
                     denoised = self._stages[number].step(grouped, stages == number, time_ns, denoised, is_spike)
@@ -73,6 +75,12 @@ class Chains:
         """The reverse; `settle` must have been called with the chains of the snapshot."""
         for stage, state in zip(self._stages, saved, strict=True):
             stage.restore(state)
+
+
+def _limited(value: Floats, is_filtered: Flags, grouped: Segments) -> Floats:
+    """Values as filters may see them; is_filtered: [k], whether the channel has any."""
+    limited: Floats = np.minimum(np.maximum(value, -_LARGEST), _LARGEST)
+    return limited if is_filtered.all() else np.where(is_filtered[grouped.rank], limited, value)
 
 
 class _Stage:
