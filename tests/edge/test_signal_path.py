@@ -84,3 +84,105 @@ def test_rows_have_finite_values_known_marks_and_times_of_their_own(groups: list
         assert all(math.isfinite(float.fromhex(str(row[1]))) for row in rows), key
         assert {row[3] for row in rows} <= set(Quality), key
         assert max(Counter(row[0] for row in set(rows)).values()) == 1, key
+
+
+PLAIN = config(
+    [
+        {
+            "match": "pump/temp",
+            "range": [-40.0, 120.0],
+            "operating_range": [0.0, 80.0],
+            "flat_s": 10.0,
+            "no_data_factor": 5.0,
+            "denoise": [{"filter": "hampel", "window": 7, "max_gap_s": 10.0}],
+        },
+        {"match": "*/*"},
+    ]
+)
+HEALTHY = [20 + math.sin(second) for second in range(60)]
+
+
+def marks(groups: list[Group], key: ChannelKey) -> dict[str, list[int]]:
+    """In words: the seconds of the rows that have each mark but "good"."""
+    rows = run(entries_of(groups, range, configured(PLAIN))).rows.readings[key]
+    out: dict[str, list[int]] = defaultdict(list)
+    for time_ns, _, _, quality in rows:
+        assert isinstance(time_ns, int)
+        assert isinstance(quality, int)
+        out[label(quality)].append((time_ns - T0) // SECOND)
+    out.pop("good", None)
+    return out
+
+
+def once_a_second(values: list[float | None], key: ChannelKey, ahead_s: int = 0) -> list[Group]:
+    """A reading a second; None: nothing is sent."""
+    groups = []
+    for second, value in enumerate(values):
+        now_ns = T0 + second * SECOND
+        sent: list[Item] = [(now_ns, Value(key, now_ns + ahead_s * SECOND, value))] if value is not None else []
+        groups.append(Group(Tick(arrival_ns=now_ns, listened_ns=now_ns), sent))
+    return groups
+
+
+def test_a_sensor_that_sticks_spikes_drifts_away_and_falls_silent_is_marked_in_these_words() -> None:
+    values: list[float | None] = [*HEALTHY]
+    values += [20.0] * 20  # from second 60 on: stuck
+    values += HEALTHY[20:]
+    values[100] = 55.0
+    drift = [20.0 + i for i in range(111)]
+    values += drift  # from second 120 on; above 80 at 181, above 120 at 221
+    values += [None] * 60  # from second 231 on: silent
+    values += HEALTHY
+    assert marks(once_a_second(values, ("pump", "temp")), ("pump", "temp")) == {
+        "uncertain: flat": list(range(71, 80)),
+        # A median of one value only takes the first others for spikes as well.
+        "uncertain: spike": [80, 83, 100],
+        "uncertain: operating": list(range(181, 221)),
+        "bad: range": list(range(221, 231)),
+        "uncertain: no data": [236],
+    }
+
+
+def test_a_sender_whose_clock_is_five_minutes_ahead_is_marked_and_one_that_is_right_is_not() -> None:
+    values: list[float | None] = [*HEALTHY]
+    wrong, right = (once_a_second(values, (asset, "speed"), s) for asset, s in (("fan", 300), ("mill", 0)))
+    groups = [Group(a.begin, [*a.items, *b.items]) for a, b in zip(wrong, right, strict=True)]
+    assert marks(groups, ("fan", "speed")) == {"uncertain: clock": list(range(300, 360))}
+    assert marks(groups, ("mill", "speed")) == {}
+
+
+def test_a_source_that_says_it_has_no_value_any_more_repeats_its_last_one_with_the_word_stale() -> None:
+    groups = once_a_second([1.0, 2.0, math.nan, 3.0], ("fan", "speed"))
+    gone = Value(("fan", "speed"), T0 + 2 * SECOND, math.nan, Quality.UNCERTAIN_STALE)
+    groups[2] = groups[2]._replace(items=[(T0, gone)])
+    assert marks(groups, ("fan", "speed")) == {"uncertain: stale": [2]}
+    rows = run(entries_of(groups, range, configured(PLAIN))).rows.readings["fan", "speed"]
+    assert [float.fromhex(str(row[1])) for row in rows] == [1.0, 2.0, 2.0, 3.0]
+
+
+def test_a_sensor_that_speaks_again_is_reported_even_if_it_says_the_same_as_before() -> None:
+    thinned = config([{"match": "*/*", "no_data_factor": 3.0, "report": {"filter": "deadband", "band": 1.0}}])
+    groups = once_a_second([5.0] * 30 + [None] * 20 + [5.0] * 5, ("pump", "temp"))
+    rows = run(entries_of(groups, range, configured(thinned))).rows.readings["pump", "temp"]
+    assert [(label(int(str(row[3]))), (int(str(row[0])) - T0) // SECOND) for row in rows] == [
+        ("good", 0),
+        ("uncertain: no data", 33),
+        ("good", 50),
+    ]
+
+
+def test_the_state_of_two_thousand_channels_with_everything_is_below_twenty_kilobytes_a_channel() -> None:
+    names = [name for name in NAMES if name != "vib"]
+    assets = [f"m{i}" for i in range(2000 // len(names))]
+    pipeline = Pipeline(MODELS.__getitem__)
+    pipeline.run([CONFIGURATIONS[0]], Results())
+    for second in range(12):
+        now_ns = T0 + second * SECOND
+        sent: list[Item] = [
+            (now_ns, Value((asset, name), now_ns + part * 250 * MS, 10.0 + (part * 7 + i) % 5))
+            for part in range(4)
+            for i, asset in enumerate(assets)
+            for name in names
+        ]
+        pipeline.run([Tick(arrival_ns=now_ns, listened_ns=now_ns), data(sent)], Results())
+    assert len(state.dump(pipeline.snapshot())) < 20_000 * len(assets) * len(names)

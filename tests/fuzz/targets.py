@@ -11,13 +11,15 @@ import numpy as np
 
 from edge_agent.config import EdgeConfig, Topic
 from edge_agent.core.intake import Intake, Message
+from models.contract.quality import Quality
 from tests.formats.case import ARRIVAL, Case
 from tests.formats.sound import assert_sound
 from tests.formats.table import CASES
+from tests.sparkplug_node import M, payload, topic
 
 FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "raw")
 COMPRESSIONS = ("gzip", "zstd")
-NAMES = (*FORMATS, *COMPRESSIONS, "intake")
+NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake")
 # For the fuzzer to build with, beside what it finds in the code.
 WORDS = (
     *("ts", "time", "timestamp", "value", "v", "values", "dt", "channel", "seconds", "nanos"),
@@ -36,7 +38,9 @@ class Target(NamedTuple):
 
 def target(name: str) -> Target:
     """The target of that name, one of `NAMES`."""
-    return _intake() if name == "intake" else _decoder([case for case in CASES if _name(case.setting) == name])
+    if name in _BUILT:
+        return _BUILT[name]()
+    return _decoder([case for case in CASES if _name(case.setting) == name])
 
 
 def _name(setting: Topic) -> str:
@@ -96,3 +100,46 @@ def _json_seeds(topics: int) -> Iterator[bytes]:
     for case in CASES:
         if _name(case.setting) == "json" and len(case.payload) < 4096:
             yield from (bytes([number]) + case.payload for number in range(topics))
+
+
+def _sparkplug() -> Target:
+    """A message of a node that was born and that has a device, then one of its own that is fine: it is always taken."""
+    config = EdgeConfig.model_validate(
+        {
+            "site": "s",
+            "gateway": "g",
+            "state_dir": "unused",
+            "topics": [{"template": "spBv1.0/plant-1/#", "format": "sparkplug-b"}],
+            "channels": [{"match": "*/*"}],
+            "assets": [{"match": "*"}],
+        }
+    )
+    kinds = ("NBIRTH", "NDATA", "DBIRTH", "DDATA", "DDEATH", "NDEATH")
+    topics = [topic(kind, "gauge" if kind.startswith("D") else None) for kind in kinds]
+    born = payload([M(0, "Int64", "bdSeq"), M(1.5, "Double", "t", 1)], seq=0, time_ms=ARRIVAL // 1_000_000)
+    device = payload([M(2.5, "Double", "p", 2), M(7, "Int32", "n")], seq=1, time_ms=ARRIVAL // 1_000_000)
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        intake = Intake(config)
+        stream = [
+            Message(topics[0], born, ARRIVAL),
+            Message(topics[2], device, ARRIVAL + 1),
+            Message(topics[data[0] % len(topics)], data[1:], ARRIVAL + 2),
+            Message(topics[0], born, ARRIVAL + 3 * 10**9),
+        ]
+        for message in stream:
+            entry = intake.take([message])
+            assert len(entry.keys) + len(entry.deadletters) + entry.repeated == 1
+            assert ((entry.readings.time_ns >= 0) & (entry.readings.time_ns < 2 * ARRIVAL)).all()
+            marked = entry.readings.quality[np.isnan(entry.readings.value)]
+            assert (marked == Quality.UNCERTAIN_STALE).all()
+            assert not np.isinf(entry.readings.value).any()
+        assert not entry.deadletters
+
+    seeds = [bytes([number]) + content for number in range(len(topics)) for content in (born, device)]
+    return Target(run, seeds)
+
+
+_BUILT = {"intake": _intake, "sparkplug-b": _sparkplug}
