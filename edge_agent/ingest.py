@@ -152,7 +152,8 @@ class Ingest:
         if now_s - self._ticked_s < _TICK_S or not is_watched:
             return data
         self._ticked_s = now_s
-        return [Tick(arrival_ns=now_ns, listened_ns=listened_ns), *data]
+        is_unsure = self._clock.is_behind or now_ns < self._intake.earliest_ns
+        return [Tick(arrival_ns=now_ns, listened_ns=listened_ns, is_clock_unsure=is_unsure), *data]
 
     def _watch(self, got_messages: bool) -> None:
         """A silence of the sensors, or a connection that only seems alive: a new one tells."""

@@ -140,7 +140,7 @@ CONFIGURATIONS = [
 ]
 
 
-class Sum:
+class Mean:
     """A model whose score is the mean of its window: each row by itself, so that batching cannot matter."""
 
     def __init__(self, name: str, window: int, channels: tuple[str, ...], missing: str) -> None:
@@ -165,8 +165,8 @@ class Sum:
 
 
 MODELS = {
-    "d1": Sum("abstain", 3, ("temp", "t", "temp.slope_5s"), "abstain"),
-    "d2": Sum("mask", 4, ("t1", "power", "load", "vib.rms", "regime"), "mask"),
+    "d1": Mean("abstain", 3, ("temp", "t", "temp.slope_5s"), "abstain"),
+    "d2": Mean("mask", 4, ("t1", "power", "load", "vib.rms", "regime"), "mask"),
 }
 
 Item = tuple[int, Value | Waveform]  # when it arrived, and what
@@ -258,7 +258,16 @@ _SHAPES: dict[str, Callable[[int, float], float]] = {
     "high": lambda _i, noise: 24.0 + 3 * noise,
     "wild": lambda _i, noise: 90.0 * noise,
 }
-_EVENTS = ("late", "repeat", "conflict", "marker", "bad", "unsure", "untimed", "spike", "swap", "back", "huge")
+_EVENTS: dict[str, Callable[[Value], Value]] = {
+    "late": lambda item: item._replace(time_ns=(item.time_ns or 0) - 20 * SECOND),
+    "back": lambda item: item._replace(time_ns=(item.time_ns or 0) - 700 * MS),
+    "bad": lambda item: item._replace(quality=Quality.BAD_SOURCE),
+    "unsure": lambda item: item._replace(quality=Quality.UNCERTAIN_SOURCE),
+    "untimed": lambda item: item._replace(time_ns=None),
+    "spike": lambda item: item._replace(value=item.value + 40),
+    "huge": lambda item: item._replace(value=1e300),
+}
+_AMONG = ("repeat", "conflict", "marker", "swap", *_EVENTS)
 
 
 class _Plant:
@@ -291,7 +300,7 @@ class _Plant:
             )
         for event, at, place in draw(
             st.lists(
-                st.tuples(st.sampled_from(_EVENTS), st.integers(first, len(self.groups) - 1), st.integers(0, 40)),
+                st.tuples(st.sampled_from(_AMONG), st.integers(first, len(self.groups) - 1), st.integers(0, 40)),
                 max_size=6,
             )
         ):
@@ -319,26 +328,16 @@ class _Plant:
         item = items[at][1]
         if event == "swap":
             items.insert(place * 7 % len(items), items.pop(at))
-        elif isinstance(item, Waveform):
+        elif event == "repeat" or isinstance(item, Waveform):
             items.append((0, item))
-        elif item.time_ns is None:
+        elif item.time_ns is None or math.isnan(item.value):
             pass
-        elif event in {"late", "back"}:
-            early_ns = item.time_ns - (700 * MS if event == "back" else 20 * SECOND)
-            items[at] = 0, item._replace(time_ns=early_ns)
-        elif event == "repeat":
-            items.append((0, item))
         elif event == "conflict":
             items.append((0, item._replace(value=item.value + 1)))
         elif event == "marker":
-            items.insert(at, (0, Value(item.channel, item.time_ns, math.nan, Quality.UNCERTAIN_STALE)))
-        elif event in {"bad", "unsure"}:
-            quality = Quality.BAD_SOURCE if event == "bad" else Quality.UNCERTAIN_SOURCE
-            items[at] = 0, item._replace(quality=quality)
-        elif event == "untimed":
-            items[at] = 0, item._replace(time_ns=None)
+            items.insert(at, (0, item._replace(value=math.nan, quality=Quality.UNCERTAIN_STALE)))
         else:
-            items[at] = 0, item._replace(value=item.value + 40 if event == "spike" else 1e300)
+            items[at] = 0, _EVENTS[event](item)
 
     def finished(self) -> list[Group]:
         """With silence at the end, so that all is closed; messages arrive one after the other."""

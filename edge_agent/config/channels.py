@@ -40,7 +40,10 @@ class ChannelRule(Strict):
         None, ge=2, description="steps between values that are so many times coarser than learnt are marked"
     )
     max_skew_s: float = Field(
-        30.0, ge=0, description="how far the sender's clock may be off the gateway's; 0 = not looked at"
+        30.0, ge=0, description="how far the sender's clock may be ahead, or jump back; 0 = not looked at"
+    )
+    max_delay_s: float | None = Field(
+        None, gt=0, description="a steady delay that is longer is marked: the sender's clock is behind"
     )
     align: Literal["hold", "linear", "mean", "max", "min", "last"] = Field(
         "hold", description="a cell's value: the last reading so far, a line between two, or of the cell's own readings"
@@ -57,6 +60,9 @@ class ChannelRule(Strict):
             if limits is not None and not limits[0] < limits[1]:
                 msg = f"{name} {list(limits)}: the lower limit must lie below the upper"
                 raise ValueError(msg)
+        if self.max_delay_s is not None and not self.max_skew_s:
+            msg = "max_delay_s needs max_skew_s above 0"
+            raise ValueError(msg)
         if self.flat_band and self.flat_s is None:
             msg = "flat_band needs flat_s"
             raise ValueError(msg)

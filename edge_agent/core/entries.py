@@ -74,6 +74,7 @@ class Tick(msgspec.Struct, tag="tick", kw_only=True):
 
     arrival_ns: int
     listened_ns: int = 0
+    is_clock_unsure: bool = False  # the gateway's clock was set back, or has not been set yet: it can judge no other
 
 
 class Configured(msgspec.Struct, tag="configured", kw_only=True):

@@ -99,7 +99,7 @@ class Intake:
     def __init__(self, config: EdgeConfig, recent: Recent | None = None, host: Host | None = None) -> None:
         self._config = config
         self._limits = config.limits
-        self._earliest_ns = self._limits.earliest_time * 1_000_000_000
+        self.earliest_ns = self._limits.earliest_time * 1_000_000_000
         self._recent = recent or Recent()
         self._templates = [
             (
@@ -218,7 +218,7 @@ class Intake:
                 return False
             ends = np.cumsum(together.counts)
             first_ns, last_ns = first_ns[ends - together.counts], last_ns[ends - 1]
-        return not ((first_ns < self._earliest_ns) | (last_ns > latest_ns)).any()
+        return not ((first_ns < self.earliest_ns) | (last_ns > latest_ns)).any()
 
     @staticmethod
     def _learn(route: _Route | None, message: Message) -> None:
@@ -303,8 +303,8 @@ class Intake:
         return known
 
     def _check_time(self, time_ns: int, latest_ns: int) -> None:
-        if not self._earliest_ns <= time_ns <= latest_ns:
-            allowed = f"{self._earliest_ns} to {latest_ns} (limits.earliest_time, limits.future_s)"
+        if not self.earliest_ns <= time_ns <= latest_ns:
+            allowed = f"{self.earliest_ns} to {latest_ns} (limits.earliest_time, limits.future_s)"
             text = f"event time {time_ns} ns lies outside {allowed}"
             raise DecodeError("time_range", text)
 
@@ -314,7 +314,7 @@ class Intake:
             return np.full(len(messages), _NO_LIMIT_NS)
         arrival_ns = np.array([message.arrival_ns for message in messages], np.int64)
         ahead_ns = int(self._limits.future_s * 1e9)
-        return np.where(arrival_ns > self._earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)
+        return np.where(arrival_ns > self.earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)
 
 
 def _waveform(column: Column) -> Waveform:

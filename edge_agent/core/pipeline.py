@@ -116,7 +116,8 @@ class Pipeline:
         """What has fallen silent: open frames close, channels that say nothing any more are marked."""
         catalogue = self._catalogue
         frames = self._align.tick(catalogue.grid, entry.listened_ns)
-        ids, rows = self._cleaning.tick(catalogue, entry.arrival_ns, self._align.listened_ns)
+        clock_ns = 0 if entry.is_clock_unsure else entry.arrival_ns
+        ids, rows = self._cleaning.tick(catalogue, clock_ns, self._align.listened_ns)
         self._count(0, rows.quality)
         self._reporting.flush(catalogue.channels, self._align.silent(catalogue.grid)[catalogue.asset_of], results)
         self._reporting.tell(catalogue.channels, ids, rows, results)
@@ -158,6 +159,7 @@ class Pipeline:
         before = self._catalogue.grid.period_ns
         self._config, self._configured = EdgeConfig.model_validate_json(entry.config), entry
         catalogue = self._catalogue
+        self._align.thin(catalogue.grid)
         catalogue.settle(self._config)
         period = catalogue.grid.period_ns
         if len(before) and (before != period[: len(before)]).any():

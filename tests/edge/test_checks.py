@@ -29,6 +29,7 @@ EVERYTHING = config(
         "no_data_factor": 1.5,
         "quantum_factor": 2,
         "max_skew_s": 3,
+        "max_delay_s": 3,
     },
     asset={"hold_s": 3, "redundant": [{"of": ["a", "b", "c"], "max_difference": 2}]},
 )

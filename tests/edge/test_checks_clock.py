@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.core import entries
 from edge_agent.core.checks.clock import DEPTH
+from edge_agent.core.clock import Clock
+from edge_agent.core.entries import Configured, Data
+from edge_agent.core.intake import Intake, Message
+from edge_agent.core.pipeline import Pipeline
+from edge_agent.core.results import Results
+from edge_agent.core.watch import Model
 from models.contract.quality import Quality
 from tests.edge.checks_stream import SECOND, Found, Reading, Stream, Tick, config
 
@@ -29,7 +36,8 @@ def spoken(offset_s: Callable[[int], float | None], seconds: int = 200, channel:
 
 
 def told(offset_s: Callable[[int], float | None], seconds: int = 200, max_skew_s: float = SKEW_S) -> Found:
-    return Stream(config({"max_skew_s": max_skew_s}), KEYS).run(spoken(offset_s, seconds))
+    both = {"max_skew_s": max_skew_s, "max_delay_s": max_skew_s or None}
+    return Stream(config(both), KEYS).run(spoken(offset_s, seconds))
 
 
 def first(found: Found, reason: Quality) -> int:
@@ -68,7 +76,7 @@ def test_one_channel_ahead_beside_a_good_one_never_settles() -> None:
         spoken(lambda _: 50.0, channel=1) + spoken(lambda _: 0.0),
         key=lambda event: event.clock_ns if isinstance(event, Tick) else event.time_ns - 50 * SECOND * event.channel,
     )
-    found = Stream(config({"max_skew_s": SKEW_S}), KEYS).run(events)
+    found = Stream(config({"max_skew_s": SKEW_S, "max_delay_s": SKEW_S}), KEYS).run(events)
     assert found.quality.count(OFF) == sum(found.is_ahead) == 200
     assert set(found.quality) == {0, OFF}
 
@@ -157,7 +165,7 @@ def test_an_asset_is_judged_by_its_own_readings_only() -> None:
         spoken(lambda _: -100.0, channel=2) + spoken(lambda _: 0.0),
         key=lambda event: event.clock_ns if isinstance(event, Tick) else event.time_ns + 50 * SECOND * event.channel,
     )
-    found = Stream(config({}), KEYS).run(events)
+    found = Stream(config({"max_delay_s": SKEW_S}), KEYS).run(events)
     mine = [event.channel for event in events if isinstance(event, Reading)]
     assert {quality for quality, channel in zip(found.quality, mine, strict=True) if channel == 0} == {0}
     assert OFF in found.quality
@@ -234,8 +242,33 @@ def test_what_is_said_of_clocks_is_what_a_loop_says(
             time_ns = clock_ns + (offset_s + extra_s) * SECOND
             events.append(Reading(i % 2, time_ns, 0.0))
             expected.append(loop.reading(time_ns, clock_ns))
-    found = Stream(config({"max_skew_s": skew_s}), KEYS).run(events, cuts)
+    found = Stream(config({"max_skew_s": skew_s, "max_delay_s": skew_s}), KEYS).run(events, cuts)
     assert found.is_ahead == [is_ahead for *_, is_ahead in expected]
     assert [quality if quality in {OFF, JUMP} else 0 for quality in found.quality] == [
         JUMP if jumped else OFF if is_off else 0 for is_off, jumped, _ in expected
     ]
+
+
+def test_a_sender_that_is_late_by_habit_is_not_marked_unless_a_longest_delay_is_said() -> None:
+    events = spoken(lambda s: -30.0 - s % 60, 600)
+    assert set(Stream(config({"max_skew_s": SKEW_S}), KEYS).run(events).quality) <= {0, ORDER}
+
+
+def test_a_gateway_whose_own_clock_was_set_back_judges_no_other() -> None:
+    found = config({})
+    clock = Clock(wall_ns=START_NS + 3600 * SECOND, monotonic_ns=0)  # and an hour less from the first stamp on
+    intake, pipeline, results = Intake(found), Pipeline(no_models), Results()
+    pipeline.run([Configured(arrival_ns=START_NS, config=found.model_dump_json(), digests={})], results)
+    for s in range(0, 12 * 3600, 30):
+        wall_ns = START_NS + s * SECOND
+        (now_ns,) = clock.stamps(1, wall_ns, s * SECOND)
+        payload = b'{"ts": %d, "value": %d}' % (wall_ns // 1_000_000, s)
+        entry = intake.take([Message("pump/a", payload, now_ns)], is_clock_behind=clock.is_behind)
+        tick = entries.Tick(arrival_ns=now_ns, listened_ns=s * SECOND + 1, is_clock_unsure=clock.is_behind)
+        pipeline.run([tick, Data.of(now_ns, entry.readings, [])], results)
+    assert results.rows == 12 * 120
+    assert pipeline.counts.keys() == {"repeated"}
+
+
+def no_models(digest: str) -> Model:
+    raise AssertionError(digest)

@@ -39,8 +39,9 @@ def interpolate(
     near = np.minimum(right, len(order) - 1)
     gap_ns = node.time_ns[near] - node.time_ns[left]
     paired = (right < len(order)) & (node.channel[near] == node.channel[left]) & (gap_ns <= max_gap_ns[left])
-    share = (cell * period[left] - node.time_ns[left]) / np.where(paired, gap_ns, 1)
-    between = node.value[left] + (node.value[near] - node.value[left]) * share
+    share = np.where(paired, cell * period[left] - node.time_ns[left], 0) / np.where(paired, gap_ns, 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # moves between values at the ends of float64
+        between = node.value[left] + (node.value[near] - node.value[left]) * share
     value = np.where(paired, between, node.value[left])
     there = paired | (cell - node.cell[left] <= hold[left])
     left = left[there]

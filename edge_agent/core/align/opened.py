@@ -163,6 +163,18 @@ class OpenReadings:
         if len(kept.cell) >= self.fold_at:
             kept = _thinned(grid, kept)
             self.fold_at = 2 * len(kept.cell) + _CROWD
+        self._keep(kept)
+
+    def thin(self, grid: Grid) -> None:
+        """The same at once: to be done before modes change.
+
+        How many readings still stand for a cell depends on how they were cut: under another mode that would show.
+        """
+        kept = self._open(self._waiting())
+        if len(kept.cell):
+            self._keep(_thinned(grid, kept))
+
+    def _keep(self, kept: Open) -> None:
         self.open_cell[len(kept.cell) : self.open_size] = _GONE
         self.open_size = len(kept.cell)
         for name, column in zip(_COLUMNS, kept, strict=True):

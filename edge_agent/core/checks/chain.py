@@ -90,7 +90,9 @@ class Checks:
         timed = rows.where(marked[rows.at] != Quality.UNCERTAIN_ARRIVAL_TIME).of(settings.has_clock)
         if timed is None or not clock_ns:
             return rows
-        told = self.clock.step(timed, asset[timed.at[timed.grouped.starts]], settings.max_skew_ns, clock_ns)
+        told = self.clock.step(
+            timed, asset[timed.at[timed.grouped.starts]], settings.max_skew_ns, settings.max_delay_ns, clock_ns
+        )
         mark(marked, timed.at[told.off], Quality.UNCERTAIN_CLOCK)
         mark(marked, timed.at[told.jumped], Quality.UNCERTAIN_CLOCK_JUMP)
         if not len(told.is_ahead):
@@ -117,7 +119,7 @@ class Checks:
         Returns the channels [m] that have fallen silent, ascending; each once until it speaks again.
         """
         silent = self.silence.tick(settings.has_no_data, settings.no_data_factor, listened_ns)
-        jumped = self.clock.tick(settings.asset_skew_ns, clock_ns)
+        jumped = self.clock.tick(settings.asset_skew_ns, settings.asset_delay_ns, clock_ns)
         if len(jumped):
             channels = np.isin(settings.asset_of, jumped)
             for check in (self.order, self.rate, self.flat, self.redundancy, self.silence):

@@ -1,12 +1,13 @@
 """The clock of a sender, held against the gateway's: an asset is a sender. UNCERTAIN_CLOCK, UNCERTAIN_CLOCK_JUMP.
 
 The offset of a reading is its time less the gateway's clock at the last tick before it (0: unknown, nothing is
-judged). `max_skew_s` is how large it may be, either way; a delay on the way makes it smaller.
+judged). `max_skew_s` is how far it may lie ahead. A sender that is late by habit (a mean stamped at its beginning, a
+slow radio) looks like one whose clock is behind: that is judged only where `max_delay_s` says what is too long.
 
     ahead   an offset above max_skew_s: marked at once, and `is_ahead`: such a reading must not move a watermark.
             When all readings of the asset have been ahead for a while, it lives in a time of its own: those that are
             no more than max_skew_s beyond its usual offset are marked, but not `is_ahead`.
-    behind  all readings of the asset have been late by more than max_skew_s for a while, by a delay that does not
+    behind  all readings of the asset have been late by more than max_delay_s for a while, by a delay that does not
             shrink (a backlog that is caught up shrinks): marked as long as it lasts.
     jump    the newest times of the asset have for a while stayed more than max_skew_s below what it said before, and
             go at the speed of the gateway's clock (late readings and backlogs do not): readings whose time it had
@@ -68,15 +69,15 @@ class SenderClock:
         self.least_ns, self.leasts = grown(self.least_ns, assets, _EVER), grown(self.leasts, assets, NEVER)
         self.usual_ns, self.is_behind = grown(self.usual_ns, assets, 0), grown(self.is_behind, assets, False)
 
-    def step(self, rows: Rows, asset: Ids, max_skew_ns: Ints, clock_ns: int) -> Told:
-        """Take m readings; asset: [k], of each channel touched; max_skew_ns: [channels]; clock_ns: known."""
-        skew_ns, starts = max_skew_ns[rows.series], rows.grouped.starts
+    def step(self, rows: Rows, asset: Ids, max_skew_ns: Ints, max_delay_ns: Ints, clock_ns: int) -> Told:
+        """Take m readings; asset: [k], of each channel touched; the limits: [channels]; clock_ns: known."""
+        skew_ns, delay_ns, starts = max_skew_ns[rows.series], max_delay_ns[rows.series], rows.grouped.starts
         oldest, newest = np.minimum.reduceat(rows.time_ns, starts), np.maximum.reduceat(rows.time_ns, starts)
         told = _NOTHING
         is_far = newest - clock_ns > skew_ns
-        is_back = (self.is_behind[asset] & (clock_ns - oldest > skew_ns)) | (oldest <= self.before_jump_ns[asset])
+        is_back = (self.is_behind[asset] & (clock_ns - oldest > delay_ns)) | (oldest <= self.before_jump_ns[asset])
         if (is_far | is_back).any():
-            told = self._judge(rows, asset, skew_ns, clock_ns)
+            told = self._judge(rows, asset, skew_ns, delay_ns, clock_ns)
             if len(told.is_ahead):
                 rest = rows.time_ns.copy()
                 rest[told.is_ahead] = NEVER
@@ -87,21 +88,21 @@ class SenderClock:
         np.maximum.at(self.most_ns, asset, np.where(newest > NEVER, newest - clock_ns, NEVER))
         return told
 
-    def _judge(self, rows: Rows, asset: Ids, skew_ns: Ints, clock_ns: int) -> Told:
+    def _judge(self, rows: Rows, asset: Ids, skew_ns: Ints, delay_ns: Ints, clock_ns: int) -> Told:
         rank = rows.grouped.rank
         sender, skew, offset_ns = asset[rank], skew_ns[rank], rows.time_ns - clock_ns
         is_far = offset_ns > skew
         usual_ns = self.usual_ns[sender]
         return Told(
-            off=np.flatnonzero(is_far | (self.is_behind[sender] & (offset_ns < -skew))),
+            off=np.flatnonzero(is_far | (self.is_behind[sender] & (-offset_ns > delay_ns[rank]))),
             jumped=np.flatnonzero(rows.time_ns <= self.before_jump_ns[sender]),
             is_ahead=np.flatnonzero(is_far & (offset_ns - usual_ns > skew)),
         )
 
-    def tick(self, asset_skew_ns: Ints, clock_ns: int) -> Ids:
+    def tick(self, asset_skew_ns: Ints, asset_delay_ns: Ints, clock_ns: int) -> Ids:
         """The gateway's clock has come this far: returns the assets whose clock turns out to have jumped back.
 
-        asset_skew_ns: [assets], the smallest limit of their channels.
+        The limits: [assets], the smallest of their channels.
         """
         due = (self.open_ns > NEVER) & (clock_ns - self.open_ns >= asset_skew_ns // (DEPTH - 1))
         at = np.flatnonzero(due)
@@ -119,7 +120,7 @@ class SenderClock:
         usual_ns = _median(self.leasts[at])
         self.usual_ns[at] = np.where(is_learnt & (usual_ns > skew_ns), usual_ns, 0)
         is_constant = is_learnt & (mosts.min(axis=1) > NEVER) & self._keeps_its_delay(at)
-        self.is_behind[at] = is_constant & (mosts.max(axis=1) < -skew_ns)
+        self.is_behind[at] = is_constant & (mosts.max(axis=1) < -asset_delay_ns[at])
         newest_ns, said_ns = newests.max(axis=1), self.said_ns[at]
         is_back = is_constant & (newest_ns < said_ns - skew_ns)
         jumped: Ids = at[is_back]

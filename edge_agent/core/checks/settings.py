@@ -30,8 +30,10 @@ class CheckSettings:
         self.no_data_factor: Floats = np.empty(0)
         self.quantum_factor: Floats = np.empty(0)
         self.max_skew_ns: Ints = np.empty(0, np.int64)
+        self.max_delay_ns: Ints = np.empty(0, np.int64)
         self.asset_of: Ids = np.empty(0, np.intp)
         self.asset_skew_ns: Ints = np.empty(0, np.int64)  # [assets], the smallest of its channels
+        self.asset_delay_ns: Ints = np.empty(0, np.int64)  # [assets], likewise
         self.group: Ids = np.empty(0, np.intp)  # of redundant channels; -1: in none
         self.members: Ids = np.empty((0, 2), np.intp)  # [groups, widest], channels; -1: not seen yet
         self.max_difference: Floats = np.empty(0)  # [groups]
@@ -59,6 +61,8 @@ class CheckSettings:
         self.asset_of = np.array(asset_of, np.intp)
         self.asset_skew_ns = grown(self.asset_skew_ns, int(asset_of.max()) + 1, OFF_NS)
         np.minimum.at(self.asset_skew_ns, asset_of[known:], self.max_skew_ns[known:])
+        self.asset_delay_ns = grown(self.asset_delay_ns, int(asset_of.max()) + 1, OFF_NS)
+        np.minimum.at(self.asset_delay_ns, asset_of[known:], self.max_delay_ns[known:])
         self.group = grown(self.group, len(channels), -1)
         for number, key in enumerate(new, known):
             if asset_of[number] >= assets_known:
@@ -108,8 +112,9 @@ _PER_CHANNEL = (
     "no_data_factor",
     "quantum_factor",
     "max_skew_ns",
+    "max_delay_ns",
 )
-_ALL_OFF = (-np.inf, np.inf, -np.inf, np.inf, np.inf, OFF_NS, 0.0, np.inf, np.inf, OFF_NS)
+_ALL_OFF = (-np.inf, np.inf, -np.inf, np.inf, np.inf, OFF_NS, 0.0, np.inf, np.inf, OFF_NS, OFF_NS)
 
 
 def _row(rule: ChannelRule | None) -> tuple[float, ...]:
@@ -126,6 +131,7 @@ def _row(rule: ChannelRule | None) -> tuple[float, ...]:
         rule.no_data_factor or np.inf,
         rule.quantum_factor or np.inf,
         _ns(rule.max_skew_s) if rule.max_skew_s else OFF_NS,
+        _ns(rule.max_delay_s) if rule.max_delay_s else OFF_NS,
     )
 
 
