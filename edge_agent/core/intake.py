@@ -17,6 +17,7 @@ from edge_agent.config import EdgeConfig
 from edge_agent.core.decode import Decoder, SimpleDecoder, decoder_of, simple_decoders_of
 from edge_agent.core.decode.json_simple import Together
 from edge_agent.core.decode.sparkplug import settings_of, sparkplug_decoder
+from edge_agent.core.derive.names import is_virtual
 from edge_agent.core.errors import DecodeError
 from edge_agent.core.readings import ChannelKey, Column, Decoded, Readings, ReadingsBuilder, Waveform
 from edge_agent.core.recent import Recent, message_keys, topic_seed
@@ -243,7 +244,8 @@ class Intake:
             if place is not None:
                 asset, channel = place
                 rule = self._config.channel_rule(asset, channel) if channel is not None else None
-                forms = simple if rule is not None and rule.kind == "value" else ()
+                is_plain = rule is not None and rule.kind == "value" and not self._is_virtual(asset, channel)
+                forms = simple if is_plain else ()
                 route = _Route(asset, channel, decoder, next(iter(forms), None), topic_seed(topic), others=forms[1:])
                 break
         self._routes[topic] = route
@@ -297,10 +299,17 @@ class Intake:
             rule = self._config.channel_rule(*key)
             if rule is None:
                 raise DecodeError("unknown_channel", f"channel {'/'.join(key)!r} fits no [[channels]] rule")
+            if self._is_virtual(*key):
+                text = f"channel {'/'.join(key)!r} is derived by its [[assets]] rule: one of the two needs another name"
+                raise DecodeError("kind", text)
             if len(self._kinds) >= _MAX_CHANNELS:
                 self._kinds.clear()
             known = self._kinds[key] = rule.kind
         return known
+
+    def _is_virtual(self, asset: str, channel: str | None) -> bool:
+        rule = self._config.asset_rule(asset)
+        return rule is not None and channel is not None and is_virtual(rule, channel)
 
     def _check_time(self, time_ns: int, latest_ns: int) -> None:
         if not self.earliest_ns <= time_ns <= latest_ns:

@@ -17,23 +17,25 @@ SECOND = 1_000_000_000
 ARRIVAL = 1_760_000_000 * SECOND
 
 
-def intake(topic: dict[str, Any] | None = None, **limits: Any) -> Intake:
-    return Intake(
-        EdgeConfig.model_validate(
-            {
-                "site": "s",
-                "gateway": "g",
-                "state_dir": "state",
-                "topics": [
-                    {"template": template} | (topic or {})
-                    for template in ("f/{line}/{asset}/{channel}", "f/{line}/{asset}")
-                ],
-                "channels": [{"match": "*/vib", "kind": "waveform"}, {"match": "m*/t"}, {"match": "m*/p"}],
-                "assets": [{"match": "*"}],
-                "limits": limits,
-            }
-        )
+def config(topic: dict[str, Any] | None = None, **sections: Any) -> EdgeConfig:
+    return EdgeConfig.model_validate(
+        {
+            "site": "s",
+            "gateway": "g",
+            "state_dir": "state",
+            "topics": [
+                {"template": template} | (topic or {})
+                for template in ("f/{line}/{asset}/{channel}", "f/{line}/{asset}")
+            ],
+            "channels": [{"match": "*/vib", "kind": "waveform"}, {"match": "m*/t"}, {"match": "m*/p"}],
+            "assets": [{"match": "*"}],
+        }
+        | sections
     )
+
+
+def intake(topic: dict[str, Any] | None = None, **limits: Any) -> Intake:
+    return Intake(config(topic, limits=limits))
 
 
 def message(topic: str, content: Any, arrival_ns: int = ARRIVAL) -> Message:
@@ -256,3 +258,30 @@ def test_columns_and_single_readings_come_to_the_same_however_they_are_cut_into_
     assert [row for part in parts for row in rows(part)] == rows(whole)
     assert [w.samples for part in parts for w in part.waveforms] == [w.samples for w in whole.waveforms]
     assert [d.reason for part in parts for d in part.deadletters] == [d.reason for d in whole.deadletters]
+
+
+@pytest.mark.parametrize("channel", ["power", "fused", "regime", "t.mean_60s"])
+@pytest.mark.parametrize("way", ["single", "packed", "column"])
+def test_a_sensor_cannot_have_the_name_of_a_channel_that_its_asset_derives(channel: str, way: str) -> None:
+    derived = {
+        "match": "m1",
+        "derived": [{"channel": "power", "expression": "t * 2"}],
+        "redundant": [{"of": ["t", "p"], "fused": "fused", "max_difference": 1.0}],
+        "regimes": [{"name": "on", "when": "t > 1"}],
+        "features": [{"of": "t", "window_s": 60, "every_s": 60, "give": ["mean"]}],
+    }
+    found = config(channels=[{"match": "*/*"}], assets=[derived, {"match": "*"}])
+    content = {
+        "single": {"ts": 1_760_000_000, "value": 1},
+        "packed": {"ts": 1_760_000_000, "values": {channel: 1}},
+        "column": {"ts": 1_760_000_000, "dt": 0.1, "values": [1, 2]},
+    }[way]
+
+    def topic(asset: str) -> str:
+        return f"f/l1/{asset}" if way == "packed" else f"f/l1/{asset}/{channel}"
+
+    entry = Intake(found).take([message(topic("m1"), content), message(topic("m2"), content)])
+    (letter,) = entry.deadletters
+    assert (letter.topic, letter.reason) == (topic("m1"), "kind")
+    assert "needs another name" in letter.text
+    assert {asset for (asset, _), *_ in rows(entry)} == {"m2"}

@@ -22,3 +22,11 @@ def virtual(rule: AssetRule, channel: str) -> list[str]:
 def is_taken(features: Features, channel: str) -> bool:
     """Whether these are features of that channel."""
     return features.of == channel or (features.of == "*" and is_source(channel))
+
+
+def is_virtual(rule: AssetRule, channel: str) -> bool:
+    """Whether the rule gives a channel of that name: then no sensor may."""
+    if channel == REGIME:
+        return bool(rule.regimes)
+    own = {group.fused for group in rule.redundant} | {each.channel for each in rule.derived}
+    return channel in own or (bool(rule.features) and not is_source(channel))
