@@ -37,7 +37,8 @@ def deadletters(
 
     Once the configuration (SIGHUP) or the sender is mended, --rerun gives them to the agent again, with the topic and
     the arrival time that they had: it takes them up within seconds, or when it starts. Each is then readings, once,
-    or a dead letter again with its new reason.
+    or a dead letter again with its new reason. Of Sparkplug only data is taken again, as the present births read it:
+    births and deaths hold only in the order in which they came.
     """
     with exit_codes():
         if export and rerun:
@@ -90,7 +91,7 @@ def _rerun(config: EdgeConfig, choice: letters.Choice, *, as_json: bool) -> None
     if done.without_payload:
         typer.echo(f"{done.without_payload} cannot be taken again: their whole payload was not kept")
     if done.sparkplug:
-        typer.echo(f"{done.sparkplug} cannot be taken again: they are Sparkplug's, and meant something in their order")
+        typer.echo(f"{done.sparkplug} cannot be taken again: births and deaths of Sparkplug hold only in their order")
     if done.refused:
         typer.echo(f"{done.refused} cannot be taken again: they are rows that the database refused, no messages")
 

@@ -121,11 +121,14 @@ class Ingest:
         deadletters = [letter for entry in taken for letter in entry.deadletters]
         if not (entries or deadletters or done or self._nodes.must_keep):
             return True
-        heard_ns = self._link.listened_ns
+        heard_ns, is_journalled = self._link.listened_ns, False
         while True:
             try:
+                if not is_journalled:
+                    self._journal.append(entries, deadletters, done)
+                is_journalled = True
+                # Behind the journal: a death that is known, but whose marks are not kept, would never be told.
                 self._nodes.keep()
-                self._journal.append(entries, deadletters, done)
             except NoRoomError as error:
                 self._metrics.waits.labels("journal").inc()
                 _log.warning("the journal has no room: the broker has to wait", error=str(error))

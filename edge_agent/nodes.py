@@ -50,7 +50,7 @@ class Nodes:
         self._looked_s = now_s
         now_ns = time.monotonic_ns()
         asked = []
-        for node in self.host.due(now_ns)[:_ASKED_AT_ONCE]:
+        for node in self.host.due(now_ns, _ASKED_AT_ONCE):
             if not self._link.publish(node.command_topic, rebirth(self._clock.now_ns() // _MS_NS)):
                 break
             asked.append((node.command_topic, node.wanted))

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from edge_agent.adapters import examine, salvage
 from edge_agent.config import EdgeConfig
 from edge_agent.core.intake import DeadLetter
-from edge_agent.core.sparkplug.topic import NAMESPACE
+from edge_agent.core.sparkplug.topic import NAMESPACE, SparkplugTemplate
 
 _BUSY_S = 10.0
 _BEGINNING = -(1 << 63)
+_EVERY_NODE = SparkplugTemplate.parse(f"{NAMESPACE}/+/#")
 
 
 class Choice(NamedTuple):
@@ -39,7 +40,7 @@ class Marked(NamedTuple):
     marked: int
     without_payload: int  # too long, let go, or kept by an earlier version
     refused: int  # rows that the database did not take: no messages
-    sparkplug: int  # what these say depends on the messages before them
+    sparkplug: int  # births and deaths: what they say holds only in the order in which they came
 
 
 def find(
@@ -61,7 +62,7 @@ def mark(config: EdgeConfig, choice: Choice) -> Marked:
                 continue
             if letter.reason == "refused":
                 refused += 1
-            elif letter.topic.startswith(f"{NAMESPACE}/"):
+            elif _is_birth_or_death(letter.topic):
                 sparkplug += 1
             elif letter.payload is None:
                 without += 1
@@ -79,6 +80,11 @@ def is_within(topic: str, mqtt_filter: str) -> bool:
         wanted = wanted[:-1]
         levels = levels[: len(wanted)]
     return len(levels) == len(wanted) and all(w in {"+", level} for level, w in zip(levels, wanted, strict=True))
+
+
+def _is_birth_or_death(topic: str) -> bool:
+    place = _EVERY_NODE.read(topic)
+    return place is not None and not place.kind.endswith("DATA")
 
 
 def _write(config: EdgeConfig, numbers: Sequence[int]) -> None:

@@ -1,12 +1,11 @@
 """From raw messages to one journal entry: match the topic, leave out repetitions, decode, check.
 
 Pure: the same messages give the same entry. A message counts whole or not at all, apart from values that its topic's
-settings leave out; what fails is a dead letter. Messages of the commonest forms are decoded together; the others one by
-one, with the same outcome.
+settings leave out, and from what Sparkplug's leave out (decode/sparkplug.py); what fails is a dead letter. Messages of
+the commonest forms are decoded together; the others one by one, with the same outcome.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.decode import Decoder, SimpleDecoder, decoder_of, simple_decoders_of
-from edge_agent.core.decode.json_simple import Together
-from edge_agent.core.decode.sparkplug import settings_of, sparkplug_decoder
+from edge_agent.core.decode import decoder_of, simple_decoders_of
+from edge_agent.core.decode.sparkplug import settings_of, sparkplug_decoder, storable
 from edge_agent.core.derive.names import is_virtual
 from edge_agent.core.errors import DecodeError
-from edge_agent.core.readings import ChannelKey, Column, Decoded, Readings, ReadingsBuilder, Waveform
+from edge_agent.core.readings import ChannelKey, Column, Decoded, Readings, ReadingsBuilder, Value, Waveform
 from edge_agent.core.recent import Recent, message_keys, topic_seed
+from edge_agent.core.routes import Bounds, Route, take_together
 from edge_agent.core.sparkplug.host import Host
 from edge_agent.core.sparkplug.topic import SparkplugTemplate
 from edge_agent.core.topics import TopicTemplate
@@ -64,31 +63,12 @@ class Entry(NamedTuple):
     skipped: int = 0  # values that the topics' settings leave out
 
 
-@dataclass(slots=True)
-class _Route:
-    """What is known of one topic."""
-
-    asset: str
-    channel: str | None
-    decoder: Decoder
-    simple: SimpleDecoder | None  # None: its payloads are of another form
-    seed: int
-    says_again: Callable[[bytes], bool] | None = None  # of a payload that was here before; None: its times tell
-    others: tuple[SimpleDecoder, ...] = ()  # to be tried when payloads are not of the form of `simple`
-    misses: int = 0
-
-    @property
-    def key(self) -> ChannelKey:
-        return self.asset, self.channel or ""
-
-
 HEAD_BYTES = 256
 TOPIC_CHARS, TEXT_CHARS = 1000, 500  # a dead letter is small, whatever the sender made up
 _MAX_TOPICS = 100_000  # remembered: a sender that invents topics must not fill the memory
 _MAX_CHANNELS = 100_000  # nor one that invents channels
 _NAME_CHARS = 1000  # of asset and channel together
 _NO_LIMIT_NS = 1 << 62
-_MISSES = 10  # payloads of another form, before a topic's are decoded one by one for good
 
 
 class Intake:
@@ -117,7 +97,7 @@ class Intake:
             for topic in config.topics
             if topic.format == "sparkplug-b"
         ]
-        self._routes: dict[str, _Route | None] = {}
+        self._routes: dict[str, Route | None] = {}
         self._kinds: dict[ChannelKey, str] = {}  # of known channels only
 
     @property
@@ -134,26 +114,29 @@ class Intake:
         latest_ns = self._latest_ns(messages, is_clock_behind=is_clock_behind)
         fresh = self._fresh(messages, routes, keys)
         builder, dead, skipped = ReadingsBuilder(), [], 0
-        taken = self._take_simple(builder, messages, routes, fresh, latest_ns)
+        bounds = Bounds(self._limits.payload_bytes, self._limits.readings_per_message, self.earliest_ns, latest_ns)
+        taken = take_together(builder, [message.payload for message in messages], routes, fresh, bounds)
         rest = fresh if not taken else sorted(set(fresh).difference(taken))
         for i in rest:
             message = messages[i]
             try:
                 decoded = self._decode(message, routes[i], int(latest_ns[i]))
             except DecodeError as error:
-                head, size = message.payload[:HEAD_BYTES], len(message.payload)
-                topic, text = message.topic[:TOPIC_CHARS], str(error)[:TEXT_CHARS]
-                dead.append(DeadLetter(message.arrival_ns, topic, error.reason, text, size, head))
+                dead.append(_letter(message, error.reason, str(error)))
             else:
                 builder.add(decoded, message.arrival_ns, i)
                 taken.append(i)
                 skipped += decoded.skipped
+                if decoded.left_out:
+                    dead.append(_letter(message, "left_out", decoded.left_out))
+            if self._host.marks:
+                builder.add(self._marks(message.arrival_ns, int(latest_ns[i])), message.arrival_ns, i)
         readings, waveforms = builder.build()
         packet_ids = [messages[i].packet_id for i in taken]
         repeated = len(messages) - len(fresh)
         return Entry(readings, waveforms, dead, [keys[i] for i in taken], packet_ids, repeated, skipped)
 
-    def _fresh(self, messages: Sequence[Message], routes: Sequence[_Route | None], keys: list[int]) -> Sequence[int]:
+    def _fresh(self, messages: Sequence[Message], routes: Sequence[Route | None], keys: list[int]) -> Sequence[int]:
         """The positions of messages that are not repetitions."""
         if self._recent.knows_none(keys):
             return range(len(messages))
@@ -170,71 +153,18 @@ class Intake:
                 here[message.packet_id] = key
         return fresh
 
-    def _is_repetition(self, message: Message, route: _Route | None, *, was_delivered: bool) -> bool:
+    def _is_repetition(self, message: Message, route: Route | None, *, was_delivered: bool) -> bool:
         """Of a message that says what an earlier one said; `was_delivered`: under this packet id."""
         if message.is_again and was_delivered:
             return True
         try:
-            if route is not None and route.says_again is not None:
-                return route.says_again(message.payload)
+            if route is not None and route.place is not None:
+                return self._host.is_repetition(route.place, message.payload)
             return self._decode(message, route, _NO_LIMIT_NS).is_timed
         except DecodeError:
             return False
 
-    def _take_simple(
-        self,
-        builder: ReadingsBuilder,
-        messages: Sequence[Message],
-        routes: Sequence[_Route | None],
-        fresh: Sequence[int],
-        latest_ns: NDArray[np.int64],
-    ) -> list[int]:
-        """Decode what is of a simple form; returns the positions of what was taken."""
-        limit = self._limits.payload_bytes
-        taken: list[int] = []
-        tried: set[SimpleDecoder] = set()
-        while decode := next(
-            (r.simple for i in fresh if (r := routes[i]) and r.simple and r.simple not in tried), None
-        ):
-            tried.add(decode)
-            chosen = [i for i in fresh if (r := routes[i]) and r.simple is decode and len(messages[i].payload) <= limit]
-            together = decode([messages[i].payload for i in chosen]) if chosen else None
-            if together is None:
-                for i in chosen:
-                    self._learn(routes[i], messages[i])
-            elif self._is_allowed(together, latest_ns[chosen]):
-                keys = [r.key for i in chosen if (r := routes[i])]
-                at = np.array(chosen, np.int64)
-                builder.add_block(keys, together.time_ns, together.value, at, together.counts)
-                taken += chosen
-            if len(chosen) == len(fresh):
-                break
-        return taken
-
-    def _is_allowed(self, together: Together, latest_ns: NDArray[np.int64]) -> bool:
-        """Whether times and numbers are; `latest_ns`: of each message."""
-        first_ns = last_ns = together.time_ns
-        if together.counts is not None:  # the times of a column ascend
-            if together.counts.max() > self._limits.readings_per_message:
-                return False
-            ends = np.cumsum(together.counts)
-            first_ns, last_ns = first_ns[ends - together.counts], last_ns[ends - 1]
-        return not ((first_ns < self.earliest_ns) | (last_ns > latest_ns)).any()
-
-    @staticmethod
-    def _learn(route: _Route | None, message: Message) -> None:
-        """A topic whose payload is of another form is tried with that one from now on, but not for ever to and fro."""
-        if route is None or route.simple is None or route.simple([message.payload]) is not None:
-            return
-        route.misses += 1
-        fitting = next((form for form in route.others if form([message.payload]) is not None), None)
-        if route.misses >= _MISSES:
-            route.simple = None
-        elif fitting is not None:
-            others = (form for form in route.others if form is not fitting)
-            route.simple, route.others = fitting, (*others, route.simple)
-
-    def _find(self, topic: str) -> _Route | None:
+    def _find(self, topic: str) -> Route | None:
         """The topic's route; None: it fits no template."""
         if len(self._routes) >= _MAX_TOPICS:
             self._routes.clear()
@@ -246,22 +176,21 @@ class Intake:
                 rule = self._config.channel_rule(asset, channel) if channel is not None else None
                 is_plain = rule is not None and rule.kind == "value" and not self._is_virtual(asset, channel)
                 forms = simple if is_plain else ()
-                route = _Route(asset, channel, decoder, next(iter(forms), None), topic_seed(topic), others=forms[1:])
+                route = Route(asset, channel, decoder, next(iter(forms), None), topic_seed(topic), others=forms[1:])
                 break
         self._routes[topic] = route
         return route
 
-    def _find_node(self, topic: str) -> _Route | None:
+    def _find_node(self, topic: str) -> Route | None:
         """The topic's route, when it is one of Sparkplug."""
         for template, settings in self._sparkplug:
             place = template.read(topic)
             if place is not None:
-                decoder = sparkplug_decoder(self._host, place, settings, self._config)
-                says_again = partial(self._host.is_repetition, place)
-                return _Route(place.asset(settings.assets), None, decoder, None, topic_seed(topic), says_again)
+                decoder = sparkplug_decoder(self._host, place, settings)
+                return Route(place.asset(settings.assets), None, decoder, None, topic_seed(topic), place)
         return None
 
-    def _decode(self, message: Message, route: _Route | None, latest_ns: int) -> Decoded:
+    def _decode(self, message: Message, route: Route | None, latest_ns: int) -> Decoded:
         if len(message.payload) > self._limits.payload_bytes:
             text = f"{len(message.payload)} bytes; limits.payload_bytes allows {self._limits.payload_bytes}"
             raise DecodeError("too_large", text)
@@ -271,15 +200,11 @@ class Intake:
                 f"topic {message.topic!r} fits no template of the configuration (a subscription of an earlier one?)",
             )
         decoded = route.decoder(message.payload, route.asset, route.channel, message.arrival_ns)
-        count = len(decoded.values) + sum(len(column.value) for column in decoded.columns)
-        if count > self._limits.readings_per_message:
-            text = f"{count} readings; limits.readings_per_message allows {self._limits.readings_per_message}"
-            raise DecodeError("too_many", text)
-        for key, time_ns, *_ in decoded.values:
-            if self._kind(key) != "value":
-                raise DecodeError("kind", f"channel {'/'.join(key)!r} is declared a waveform; this is a value")
-            if time_ns is not None:
-                self._check_time(time_ns, latest_ns)
+        if route.place is not None:
+            return storable(route.place, decoded, partial(self._check_metric, latest_ns))
+        self._check_count(len(decoded.values) + sum(len(column.value) for column in decoded.columns))
+        for value in decoded.values:
+            self._check(value, latest_ns)
         if not decoded.columns:
             return decoded
         for column in decoded.columns:
@@ -290,6 +215,39 @@ class Intake:
             columns=[c for c, is_one in zip(decoded.columns, is_waveform, strict=True) if not is_one],
             waveforms=[_waveform(c) for c, is_one in zip(decoded.columns, is_waveform, strict=True) if is_one],
         )
+
+    def _check(self, value: Value, latest_ns: int) -> None:
+        if self._kind(value.channel) != "value":
+            text = f"channel {'/'.join(value.channel)!r} is declared a waveform; this is a value"
+            raise DecodeError("kind", text)
+        if value.time_ns is not None:
+            self._check_time(value.time_ns, latest_ns)
+
+    def _check_metric(self, latest_ns: int, value: Value, before: int) -> None:
+        """`before`: how many of the same message stand before it."""
+        self._check(value, latest_ns)
+        self._check_count(before + 1)
+
+    def _check_count(self, count: int) -> None:
+        if count > self._limits.readings_per_message:
+            text = f"{count} readings; limits.readings_per_message allows {self._limits.readings_per_message}"
+            raise DecodeError("too_many", text)
+
+    def _marks(self, arrival_ns: int, latest_ns: int) -> Decoded:
+        """What became stale by a message, even by one that is refused; the arrival for a time that cannot be."""
+        marks = [
+            mark if self.earliest_ns <= (mark.time_ns or 0) <= latest_ns else mark._replace(time_ns=arrival_ns)
+            for mark in self._host.marks
+            if self._is_stored(mark.channel)
+        ]
+        self._host.marks.clear()
+        return Decoded(marks, [], is_timed=False)
+
+    def _is_stored(self, key: ChannelKey) -> bool:
+        try:
+            return self._kind(key) == "value"
+        except DecodeError:
+            return False
 
     def _kind(self, key: ChannelKey) -> str:
         known = self._kinds.get(key)
@@ -324,6 +282,11 @@ class Intake:
         arrival_ns = np.array([message.arrival_ns for message in messages], np.int64)
         ahead_ns = int(self._limits.future_s * 1e9)
         return np.where(arrival_ns > self.earliest_ns, arrival_ns + ahead_ns, _NO_LIMIT_NS)
+
+
+def _letter(message: Message, reason: str, text: str) -> DeadLetter:
+    head, size = message.payload[:HEAD_BYTES], len(message.payload)
+    return DeadLetter(message.arrival_ns, message.topic[:TOPIC_CHARS], reason, text[:TEXT_CHARS], size, head)
 
 
 def _waveform(column: Column) -> Waveform:

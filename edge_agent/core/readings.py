@@ -58,6 +58,7 @@ class Decoded(NamedTuple):
     is_timed: bool  # whether the message itself says when each of them was measured
     columns: Sequence[Column] = ()
     skipped: int = 0  # values that the topic's settings leave out: nulls, texts
+    left_out: str = ""  # what a message that has taken effect holds and cannot be stored, in words; empty: nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ LETTERS = [
     letter(1, "f/b/known"),
     letter(2, "f/b/known", "too_large", None),
     letter(3, "batch 7", "refused", None),
-    letter(4, "spBv1.0/g/NDATA/n", "sparkplug"),
+    letter(4, "spBv1.0/g/NBIRTH/n", "sparkplug"),
 ]
 
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_taken_again_is_said(path: Path, journal: SqliteJournal) 
     assert cli(path, "--rerun").stdout.splitlines() == [
         "2 letters are marked: the agent takes them again within seconds, or when it starts",
         "1 cannot be taken again: their whole payload was not kept",
-        "1 cannot be taken again: they are Sparkplug's, and meant something in their order",
+        "1 cannot be taken again: births and deaths of Sparkplug hold only in their order",
         "1 cannot be taken again: they are rows that the database refused, no messages",
     ]
 

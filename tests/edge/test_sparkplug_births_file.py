@@ -157,7 +157,7 @@ def test_a_damaged_file_is_started_without_and_said(tmp_path: Path, at: int) -> 
         with capture_logs() as logs:
             found = nodes(file)
         assert [line["log_level"] for line in logs] == ["warning"]
-        assert found.host.due(0) == []
+        assert found.host.due(0, 1) == []
 
 
 def test_content_that_is_whole_and_no_births_is_started_without_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sparkplug B over a real Mosquitto, from edge nodes that are born, speak, lose messages, vanish, and come back."""
 
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -142,6 +143,26 @@ def test_data_before_its_birth_is_a_dead_letter_and_the_birth_is_asked_for(broke
         eventually(lambda: gateway.dead("alias") == 1, "an alias never declared")
         eventually(lambda: gateway.has(("d1", "temp", 22.0, 0)), "data")
         assert gateway.dead("before_birth") == 1
+
+
+def test_data_before_its_birth_is_a_row_once_it_is_taken_again(broker: LinkBroker, tmp_path: Path) -> None:
+    store, letters = tmp_path / "store.db", ("deadletters", str(tmp_path / "edge.toml"))
+    wanted = "SELECT value FROM reading JOIN reading_series ON id_of_series = series WHERE channel = 'temp'"
+    with (
+        node(broker, qos=1) as press,
+        aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"'),
+        edge(tmp_path, broker.port) as agent,
+    ):
+        eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
+        press.send("DDATA", "d1", [M(21.0, alias=11)])
+        eventually(lambda: press.rebirths == 1, "asked")
+        eventually(lambda: sqlite_rows(store, wanted) == [(20.0,)], "born")
+        for said in ("1 letters are marked", "0 letters are marked"):
+            assert run_cli("edge_agent.cli", *letters, "--rerun").stdout.startswith(said)
+            eventually(lambda: json.loads(run_cli("edge_agent.cli", *letters, "--json").stdout) == [], "taken again")
+        eventually(lambda: sorted(sqlite_rows(store, wanted)) == [(20.0,), (21.0,)], "stored once")
+        press.send("DDATA", "d1", [M(22.0, alias=11)])
+        eventually(lambda: sorted(sqlite_rows(store, wanted)) == [(20.0,), (21.0,), (22.0,)], "and it goes on")
 
 
 def test_a_node_that_vanishes_leaves_its_channels_without_values(broker: LinkBroker, tmp_path: Path) -> None:

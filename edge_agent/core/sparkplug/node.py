@@ -6,7 +6,8 @@
               or an NBIRTH of another ─▶ stale   a metric or device that a birth leaves out: stale
 
 Stale means: each channel gets a value that is none, once. Its time is on the clock of the edge node, as near as its
-messages tell: a death that waited in the broker must not lie after the life that followed.
+messages tell: a death that waited in the broker must not lie after the life that followed. Marks that a channel is
+stale are apart from what a message says: a message that is refused may lead to some.
 
 A message that arrived before the last one is a dead letter that is taken again: it is read by the present births, and
 changes none of this.
@@ -46,21 +47,28 @@ class Node:
         self._is_overdue = False
 
     def take(
-        self, place: Place, payload: Payload, arrival_ns: int, settings: Settings, counts: Counter[str]
+        self,
+        place: Place,
+        payload: Payload,
+        arrival_ns: int,
+        settings: Settings,
+        counts: Counter[str],
+        marks: list[Value],
     ) -> Decoded:
-        """What a message says. Raises DecodeError."""
+        """What a message says. `marks`: here the stale ones are added. Raises DecodeError."""
         if arrival_ns < self.births.heard_ns:
             return self._again(place, payload, settings)
         self.births.heard_ns = arrival_ns
         if place.kind in {"NDEATH", "DDEATH"}:
-            return self._died(place, payload, arrival_ns, counts)
+            marks += self._died(place, payload, arrival_ns, counts)
+            return Decoded([], [], False)
         if payload.time_ms is not None:
             self._lag_ns = max(arrival_ns - payload.time_ms * MS_NS, -_AHEAD_NS)
         if place.kind != "NBIRTH" and payload.seq is not None:
             self._sequence.step(payload.seq)
         try:
             if place.kind.endswith("BIRTH"):
-                values, skipped = self._born(place, payload, arrival_ns, settings)
+                values, skipped = self._born(place, payload, arrival_ns, settings, marks)
                 counts["births"] += 1
             else:
                 values, skipped = self._data(place, payload, settings)
@@ -68,7 +76,8 @@ class Node:
             if error.reason in _BIRTH_HELPS and place.kind.endswith("DATA"):
                 self.wanted = self.wanted or str(error)
             raise
-        values += self._overdue(arrival_ns)
+        finally:
+            marks += self._overdue(arrival_ns)
         return Decoded(values, [], all(value.time_ns is not None for value in values), (), skipped)
 
     def is_repetition(self, place: Place, payload: Payload) -> bool:
@@ -98,6 +107,11 @@ class Node:
     def command_topic(self) -> str:
         """Where it takes commands."""
         return f"{NAMESPACE}/{self.births.group}/NCMD/{self.births.node}"
+
+    @property
+    def is_born(self) -> bool:
+        """Whether a birth of it, or of one of its devices, was ever seen."""
+        return self.births.own is not None or bool(self.births.devices)
 
     @property
     def is_calm(self) -> bool:
@@ -131,15 +145,17 @@ class Node:
             self._awaited.discard(place.device)
         return birth.read(payload, settings.states)
 
-    def _born(self, place: Place, payload: Payload, arrival_ns: int, settings: Settings) -> tuple[list[Value], int]:
+    def _born(
+        self, place: Place, payload: Payload, arrival_ns: int, settings: Settings, marks: list[Value]
+    ) -> tuple[list[Value], int]:
         """Nothing changes when the payload is refused."""
         asset, time_ns = place.asset(settings.assets), self._time_ns(payload, arrival_ns)
         birth, before = Birth.of(payload, asset), self._birth(place)
         values, skipped = birth.read(payload, settings.states)
         if before is not None and before.is_alive:
-            values += before.stale(time_ns, birth.channels.values() if before.asset == asset else ())
+            marks += before.stale(time_ns, birth.channels.values() if before.asset == asset else ())
         if place.device is None:
-            values += self._begin(payload, time_ns, is_alive=before is not None and before.is_alive)
+            marks += self._begin(payload, time_ns, is_alive=before is not None and before.is_alive)
             self.births.own = birth
             self.wanted = ""
         else:
@@ -157,7 +173,7 @@ class Node:
         self._awaited, self._awaited_since_ns, self._is_overdue = set(alive) if is_rebirth else set(), None, False
         return [] if is_rebirth else self._end(alive, time_ns)
 
-    def _died(self, place: Place, payload: Payload, arrival_ns: int, counts: Counter[str]) -> Decoded:
+    def _died(self, place: Place, payload: Payload, arrival_ns: int, counts: Counter[str]) -> list[Value]:
         values: list[Value] = []
         known, said = self.births.bd_seq, payload.bd_seq
         if place.device is not None:
@@ -175,9 +191,9 @@ class Node:
             self._sequence.begin(None)
         else:
             counts["deaths_of_older_sessions"] += 1
-            return Decoded([], [], False)
+            return []
         counts["deaths"] += 1
-        return Decoded(values, [], False)
+        return values
 
     def _end(self, devices: Iterable[str], time_ns: int) -> list[Value]:
         values: list[Value] = []
