@@ -89,21 +89,22 @@ def filtered(
     """
     count = len(stream.value)
     known = 0 if appear else len(chains)
-    running = Chains()
-    running.settle(chains[:known])
+    running, told = Chains(), list(chains[:known])
+    running.settle(told)
     out = Filtered(np.full(count, np.nan), np.zeros(count, bool))
     for start, end in pairwise([0, *sorted(min(cut, count) for cut in cuts), count]):
         if start == end:
             continue
         if restarts:
             state = dump(running.snapshot())
-            running = Chains()
-            running.settle(copies(chains[:known]))
+            running, told = Chains(), copies(told)
+            running.settle(told)
             running.restore(load(state))
         highest = int(stream.channel[start:end].max()) + 1
         if highest > known:
+            told += chains[known:highest]
             known = highest
-            running.settle(chains[:known])
+            running.settle(told)
         step(running, stream, np.arange(start, end), out)
     return out
 

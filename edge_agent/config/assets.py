@@ -9,12 +9,17 @@ from edge_agent.core.derive.expression import Expression
 from edge_agent.core.derive.kinds import REGIME, is_source
 from edge_agent.core.derive.statistics import MAX_FRAMES, MIN_FRAMES, Feature
 
+DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
+LARGEST = 1e15  # a difference, in whatever unit; squares of it have room in a float
+MAX_HELD = 100_000  # frames: so many may close at once when an asset speaks again
+
 
 class Redundant(Strict):
     """Sensors of one and the same quantity: each is checked against the others, and together they give one value."""
 
     of: tuple[str, ...] = Field(min_length=2, max_length=64, description="channels of the asset")
-    max_difference: float = Field(gt=0, description="a member farther from the median of all is left out")
+    max_difference: float = Field(gt=0, le=LARGEST, description="a member farther from the median of all is left out")
     fused: str | None = Field(None, min_length=1, description="channel of the inverse-variance mean; none = not fused")
     sigmas: tuple[float, ...] = Field((), description="standard deviation of each member; none = learnt")
 
@@ -50,7 +55,7 @@ class Features(Strict):
 
     of: str = Field(min_length=1, description="a channel, fused and derived ones included; or * for each of these")
     window_s: float = Field(gt=0)
-    every_s: float = Field(gt=0)
+    every_s: float = Field(gt=0, le=WEEK_S)
     give: tuple[Feature, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -81,19 +86,29 @@ class AssetRule(Strict):
     """Settings for every asset that fits `match`: its grid, its models; the first fitting rule holds."""
 
     match: str
-    period_s: float = Field(1.0, ge=0.001, description="grid to which the asset's channels are aligned")
-    hold_s: float = Field(5.0, ge=0, description="how long a value stands in for missing ones")
-    lateness_s: float = Field(1.0, ge=0, description="how long a frame waits for late readings")
-    idle_s: float = Field(5.0, gt=0, description="silence on the gateway's clock after which open frames are closed")
+    period_s: float = Field(1.0, ge=0.001, le=DAY_S, description="grid to which the asset's channels are aligned")
+    hold_s: float = Field(5.0, ge=0, le=WEEK_S, description="how long a value stands in for missing ones")
+    lateness_s: float = Field(1.0, ge=0, le=WEEK_S, description="how long a frame waits for late readings")
+    idle_s: float = Field(
+        5.0, gt=0, le=WEEK_S, description="silence on the gateway's clock after which open frames are closed"
+    )
     redundant: tuple[Redundant, ...] = ()
     derived: tuple[Derived, ...] = ()
     features: tuple[Features, ...] = ()
     regimes: tuple[Regime, ...] = Field((), description="the first that fits: 1, 2, …; 0 = none of them")
-    regime_dwell_s: float = Field(0.0, ge=0, description="how long another regime has to fit before it counts")
+    regime_dwell_s: float = Field(
+        0.0, ge=0, le=WEEK_S, description="how long another regime has to fit before it counts"
+    )
     models: tuple[Path, ...] = ()
 
     @model_validator(mode="after")
     def _possible(self) -> "AssetRule":
+        if self.hold_s / self.period_s > MAX_HELD:
+            msg = (
+                f"hold_s {self.hold_s:g} is {self.hold_s / self.period_s:.0f} frames of period_s {self.period_s:g}; "
+                f"allowed are at most {MAX_HELD}"
+            )
+            raise ValueError(msg)
         for features in self.features:
             frames = round(features.window_s / self.period_s)
             if not MIN_FRAMES <= frames <= MAX_FRAMES:

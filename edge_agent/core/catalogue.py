@@ -9,12 +9,16 @@ from edge_agent.core.checks import CheckSettings
 from edge_agent.core.denoise import AnyFilterSettings, AnyReportSettings
 from edge_agent.core.derive.names import virtual
 from edge_agent.core.readings import ChannelKey
+from edge_agent.core.segments import Scalar, grown
 
 _TIMES = ("period_s", "lateness_s", "idle_s", "hold_s")
 
 
 class Catalogue:
-    """Numbers never change; settings follow the configuration. Channels that are new cost what they are, not more."""
+    """Numbers never change; settings follow the configuration. Of channels that are new only they are looked at.
+
+    `chains` and `reports` are other lists after each `settle`, and until then only grow at their ends.
+    """
 
     def __init__(self) -> None:
         self.channels: list[ChannelKey] = []
@@ -23,9 +27,7 @@ class Catalogue:
         self.chains: list[tuple[AnyFilterSettings, ...]] = []  # [channels]
         self.reports: list[AnyReportSettings | None] = []  # [channels]
         self.checks: CheckSettings
-        self.grid = _grid([], [], self.asset_of)
-        self._modes: list[tuple[int, float]] = []  # [channels], mode, longest gap in s
-        self._times_s: list[tuple[float, ...]] = []  # [assets], of _TIMES
+        self.grid = _NO_GRID
         self._numbers: dict[ChannelKey, int] = {}
         self._asset_numbers: dict[str, int] = {}
 
@@ -44,7 +46,7 @@ class Catalogue:
 
     def settle(self, config: EdgeConfig) -> None:
         """Look up the settings of all channels and assets anew."""
-        self.chains, self.reports, self._modes, self._times_s = [], [], [], []
+        self.chains, self.reports, self.grid, self.asset_of = [], [], _NO_GRID, self.asset_of[:0]
         self.checks = CheckSettings(config)
         self._add(list(self.channels), config)
 
@@ -52,18 +54,15 @@ class Catalogue:
         for key in keys:
             rule = config.asset_rule(key[0]) or _NO_ASSET_RULE
             self._enter([key, *((key[0], name) for name in virtual(rule, key[1]))])
-        for asset in self.assets[len(self._times_s) :]:
-            # An asset that no rule fits gets the default grid: it is stored, but no model watches it.
-            rule = config.asset_rule(asset) or _NO_ASSET_RULE
-            self._times_s.append(tuple(getattr(rule, name) for name in _TIMES))
-        for key in self.channels[len(self.chains) :]:
-            channel = config.channel_rule(*key) or _NO_RULE
-            self.chains.append(channel.denoise)
-            self.reports.append(channel.report)
-            self._modes.append((Mode[channel.align.upper()], channel.max_gap_s))
-        self.asset_of = np.array([self._asset_numbers[asset] for asset, _ in self.channels], np.intp)
+        # An asset that no rule fits gets the default grid: it is stored, but no model watches it.
+        assets = [config.asset_rule(asset) or _NO_ASSET_RULE for asset in self.assets[len(self.grid.period_ns) :]]
+        new = self.channels[len(self.chains) :]
+        channels = [config.channel_rule(*key) or _NO_RULE for key in new]
+        self.chains += [channel.denoise for channel in channels]
+        self.reports += [channel.report for channel in channels]
+        self.asset_of = _extended(self.asset_of, np.array([self._asset_numbers[asset] for asset, _ in new], np.intp))
         self.checks.extend(self.channels, self.asset_of)
-        self.grid = _grid(self._times_s, self._modes, self.asset_of)
+        self.grid = _with(self.grid, assets, channels, self.asset_of)
 
     def _enter(self, keys: list[ChannelKey]) -> None:
         for key in keys:
@@ -76,16 +75,32 @@ class Catalogue:
 
 
 _NO_RULE, _NO_ASSET_RULE = ChannelRule(match="*/*"), AssetRule(match="*")
+_NO_CELLS: NDArray[np.int64] = np.empty(0, np.int64)
+_NO_GRID = Grid(_NO_CELLS, _NO_CELLS, _NO_CELLS, _NO_CELLS)
 
 
-def _grid(times_s: list[tuple[float, ...]], modes: list[tuple[int, float]], asset_of: NDArray[np.intp]) -> Grid:
-    period, lateness, idle, hold = np.array(times_s, np.float64).reshape(-1, 4).T
-    to_ns = [np.round(seconds * 1e9).astype(np.int64) for seconds in (period, lateness, idle)]
-    mode, gap_s = np.array(modes, np.float64).reshape(-1, 2).T
+def _with(grid: Grid, assets: list[AssetRule], channels: list[ChannelRule], asset_of: NDArray[np.intp]) -> Grid:
+    """The grid with more assets and channels at its ends; asset_of: [channels], of all."""
+    times_s = [[getattr(rule, name) for name in _TIMES] for rule in assets]
+    period, lateness, idle, hold = np.array(times_s, np.float64).reshape(-1, len(_TIMES)).T
+    mode = np.array([Mode[channel.align.upper()] for channel in channels], np.uint8)
+    gap_s = np.array([channel.max_gap_s for channel in channels], np.float64)
+    modes = grid.modes
     return Grid(
-        to_ns[0],
-        to_ns[1],
-        to_ns[2],
-        np.floor(hold / period + 1e-9).astype(np.int64),
-        Modes(mode.astype(np.uint8), np.round(gap_s * 1e9).astype(np.int64), asset_of),
+        _extended(grid.period_ns, _ns(period)),
+        _extended(grid.lateness_ns, _ns(lateness)),
+        _extended(grid.idle_ns, _ns(idle)),
+        _extended(grid.hold, np.floor(hold / period + 1e-9).astype(np.int64)),
+        Modes(_extended(modes.mode, mode), _extended(modes.max_gap_ns, _ns(gap_s)), asset_of),
     )
+
+
+def _extended(array: NDArray[Scalar], more: NDArray[Scalar]) -> NDArray[Scalar]:
+    known = len(array)
+    array = grown(array, known + len(more), 0)
+    array[known:] = more
+    return array
+
+
+def _ns(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.round(seconds * 1e9).astype(np.int64)

@@ -21,13 +21,10 @@ class Reporting:
 
     def __init__(self) -> None:
         self._reports = Reports()
-        self._is_used = False
 
     def settle(self, catalogue: Catalogue, results: Results) -> None:
         """Channels are new, or their settings are; what was kept back for those that changed is reported now."""
-        was_used, self._is_used = self._is_used, any(setting is not None for setting in catalogue.reports)
-        if was_used or self._is_used:
-            _add(catalogue.channels, self._reports.settle(catalogue.reports), results)
+        _add(catalogue.channels, self._reports.settle(catalogue.reports), results)
 
     def step(
         self,
@@ -39,7 +36,7 @@ class Reporting:
     ) -> None:
         """Report n readings in order of arrival ([n] each); `cleaned` has their grouping."""
         time_ns = rows.time_ns + rows.shift_ns
-        if not self._is_used:
+        if not self._reports.is_used:
             results.add_readings(channels, ids, time_ns, rows.value, rows.denoised, rows.quality)
             return
         found = ReportRows(ids, time_ns, rows.value, rows.denoised, rows.quality).take(cleaned.grouped.order)
@@ -51,11 +48,11 @@ class Reporting:
         So that the last thing said of a channel is never that nothing comes, when something does.
         """
         found = ReportRows(ids, rows.time_ns, rows.value, rows.denoised, rows.quality)
-        _add(channels, self._reports.step(segments(ids), found) if self._is_used else found, results)
+        _add(channels, self._reports.step(segments(ids), found) if self._reports.is_used else found, results)
 
     def flush(self, channels: Sequence[ChannelKey], is_silent: NDArray[np.bool_], results: Results) -> None:
         """Report what is kept back for silent channels ([channels])."""
-        if self._is_used:
+        if self._reports.is_used:
             _add(channels, self._reports.flush(np.flatnonzero(is_silent)), results)
 
     def snapshot(self) -> list[Any]:

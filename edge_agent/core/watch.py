@@ -55,14 +55,16 @@ class Watch:
     def step(self, frames: Frames, catalogue: Catalogue, results: Results) -> int:
         """Score the windows that end with these frames; returns how many could not be, for values were missing."""
         self._grow(catalogue)
-        windows = self._windowing.step(frames, self._inputs, self._is_watched)
-        if len(windows.asset):
-            manifest = self._model.manifest
-            scores = self._model.score(windows.frames)
-            assets = [catalogue.assets[i] for i in windows.asset]
-            results.add_scores(assets, manifest.name, manifest.version, windows.time_ns, scores)
-            results.add_alarms(self._decide.step(assets, windows.time_ns, scores))
-        return windows.unscored
+        manifest, unscored = self._model.manifest, 0
+        for part in self._windowing.parts(frames):
+            windows = self._windowing.step(part, self._inputs, self._is_watched)
+            unscored += windows.unscored
+            if len(windows.asset):
+                scores = self._model.score(windows.frames)
+                assets = [catalogue.assets[i] for i in windows.asset]
+                results.add_scores(assets, manifest.name, manifest.version, windows.time_ns, scores)
+                results.add_alarms(self._decide.step(assets, windows.time_ns, scores))
+        return unscored
 
     def _grow(self, catalogue: Catalogue) -> None:
         """Take notice of channels that are new."""

@@ -7,6 +7,7 @@ is missing: its frames hold the values, 0 where one is missing, then for each ch
 only a window with nothing in it is not scored. Warm-up: window - 1 frames.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from edge_agent.core.segments import grown, segments, windows
 
 Ids = NDArray[np.intp]
 Flags = NDArray[np.bool_]
+
+AT_ONCE = 2**22  # values of windows that are laid out together: a long hold on a fast grid closes many frames in a step
 
 
 class Windows(NamedTuple):
@@ -41,8 +44,17 @@ class Windowing:
         self.frames = grown(self.frames, assets, np.nan)
         self.cells = grown(self.cells, assets, NEVER)
 
+    def parts(self, closed: Frames) -> Iterator[Frames]:
+        """The frames that closed, in parts for `step` of at most AT_ONCE values of windows each; none gives none."""
+        size = max(AT_ONCE // (self.window * self.width), 1)
+        for begin in range(0, len(closed.asset), size):
+            some = slice(begin, begin + size)
+            yield closed._replace(
+                asset=closed.asset[some], cell=closed.cell[some], time_ns=closed.time_ns[some], hold=closed.hold[some]
+            )
+
     def step(self, closed: Frames, channels: Ids, is_watched: Flags | None = None) -> Windows:
-        """Take the frames that closed.
+        """Take the frames that closed; how they are cut into parts changes nothing.
 
         channels: [assets, width], of each input, -1 = none yet. is_watched: [assets]; None: all are.
         """

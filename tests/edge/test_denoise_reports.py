@@ -114,19 +114,21 @@ def sent(
 ) -> list[list[Reading]]:
     """What is reported of each channel, in order; in the end what was kept back."""
     known = 0 if appear else len(chosen)
-    reports = fresh(chosen[:known])
+    told = list(chosen[:known])
+    reports = fresh(told)
     out: list[Reading] = []
     for start, end in pairwise([0, *sorted(min(cut, len(readings)) for cut in cuts), len(readings)]):
         if start == end:
             continue
         if restarts:
             state = dump(reports.snapshot())
-            reports = fresh(chosen[:known])
+            reports = fresh(told)
             reports.restore(load(state))
         highest = max(one.channel for one in readings[start:end]) + 1
         if highest > known:
+            told += chosen[known:highest]
             known = highest
-            assert not listed(reports.settle(chosen[:known]))
+            assert not listed(reports.settle(told))
         out += listed(reports.step(*grouped(readings[start:end])))
     if flush:
         out += listed(reports.flush(np.arange(known)))

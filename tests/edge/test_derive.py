@@ -279,6 +279,12 @@ def test_the_names_of_virtual_channels_are_stable_and_have_no_features_of_featur
     assert not virtual(rule, "regime")
 
 
+def test_times_at_their_limits_are_taken() -> None:
+    limits = {"period_s": 86_400, "hold_s": 604_800, "lateness_s": 604_800, "idle_s": 604_800}
+    assert AssetRule.model_validate({"match": "*"} | limits).hold_s == 604_800
+    assert AssetRule.model_validate({"match": "*", "period_s": 0.5, "hold_s": 50_000}).hold_s == 50_000
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -305,6 +311,12 @@ def test_the_names_of_virtual_channels_are_stable_and_have_no_features_of_featur
             r"gives '\*.mean_9s', '\*.std_9s'",
         ),
         ({"regimes": [{"name": "x", "when": "1 < 2"}]}, "no channel in it"),
+        ({"period_s": 86401}, "less than or equal to 86400"),
+        *(({name: 1e6}, "less than or equal to 604800") for name in ("hold_s", "lateness_s", "idle_s")),
+        ({"regime_dwell_s": 1e300}, "less than or equal to 604800"),
+        ({"features": [{"of": "a", "window_s": 9, "every_s": 1e300, "give": ["std"]}]}, "equal to 604800"),
+        ({"redundant": [{"of": ["a", "b"], "max_difference": 1e200}]}, "less than or equal to 1000000000000000"),
+        ({"period_s": 0.5, "hold_s": 50001}, "50001 is 100002 frames of period_s 0.5; allowed are at most 100000"),
     ],
 )
 def test_a_rule_that_cannot_work_is_refused_with_the_reason(change: dict[str, Any], complaint: str) -> None:

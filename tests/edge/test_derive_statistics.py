@@ -65,6 +65,23 @@ def test_the_trend_of_noise_is_seldom_significant_and_that_of_a_drift_always() -
     assert (FEATURES["trend"](noise + np.arange(60) * 0.1) > 5).all()
 
 
+@pytest.mark.parametrize("frames", [3, 64, 65, 700])
+def test_the_trend_of_a_long_window_with_ties_and_gaps_is_that_of_all_its_pairs(frames: int) -> None:
+    rng = np.random.default_rng(frames)
+    x = np.zeros((4, frames))
+    x[:3] = rng.normal(size=frames), rng.integers(0, 9, frames), np.arange(frames)
+    x[:, rng.random(frames) < 0.2] = math.nan
+    x[0, ::50] = math.inf
+    x[:, :2] = [-0.0, 0.0]
+    for row, found in zip(x, FEATURES["trend"](x), strict=True):
+        there = row[~np.isnan(row)]
+        with np.errstate(invalid="ignore"):  # between two that are infinite
+            score = int(np.triu(np.nan_to_num(np.sign(there - there[:, None]))).sum())
+        n, sizes = len(there), np.unique(there, return_counts=True)[1]
+        variance = (n * (n - 1) * (2 * n + 5) - int(np.sum(sizes * (sizes - 1) * (2 * sizes + 5)))) / 18
+        assert found == ((score - np.sign(score)) / math.sqrt(variance) if variance else 0.0)
+
+
 @pytest.mark.parametrize("name", sorted(FEATURES))
 def test_a_constant_has_no_spread_and_no_shape(name: str) -> None:
     expected = {"std": 0, "p2p": 0, "slope": 0, "trend": 0, "skewness": math.nan, "kurtosis": math.nan}.get(name, 0.1)

@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from edge_agent.core import window
 from edge_agent.core.align import NEVER, Frames
+from edge_agent.core.entries import Tick
+from edge_agent.core.readings import Value
 from edge_agent.core.window import Windowing
 from models.bundle import Channel, Manifest, Threshold
+from tests import signal_path
+from tests.signal_path import Group, entries_of, run
 
 T0 = 1_760_000_000
 INPUTS = np.array([[0, 1], [2, -1]])
@@ -75,6 +80,59 @@ def test_a_mask_does_not_bridge_a_gap() -> None:
     windowing.step(frames(np.ones((3, 2))), INPUTS)
     found = windowing.step(frames(np.ones((1, 2)), 0, T0 + 4), INPUTS)
     assert (len(found.frames), found.unscored) == (0, 1)
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_frames_in_parts_give_the_windows_of_all_at_once_and_no_part_is_large(
+    monkeypatch: pytest.MonkeyPatch, *, is_masked: bool
+) -> None:
+    values = np.random.default_rng(3).normal(size=(100, 2))
+    values[40:42, 0] = math.nan
+    both = [frames(values, asset) for asset in (0, 1)]
+    keys = np.concatenate([part.keys for part in both])
+    order = np.argsort(keys, kind="stable")
+    closed = both[0]._replace(
+        asset=np.repeat([0, 1], 100),
+        cell=np.tile(both[0].cell, 2),
+        time_ns=np.tile(both[0].time_ns, 2),
+        hold=np.zeros(200, np.int64),
+        keys=keys[order],
+        values=np.concatenate([part.values for part in both])[order],
+    )
+    inputs = np.array([[0, 1], [2, 3]])
+    at_once, in_parts = (Windowing(5, 2, 2, masked=is_masked) for _ in range(2))
+    at_once.grow(2)
+    in_parts.grow(2)
+    whole = at_once.step(closed, inputs)
+    assert [len(part.asset) for part in at_once.parts(closed)] == [200]
+    monkeypatch.setattr(window, "AT_ONCE", 7 * 5 * 2 + 1)
+    parts = list(in_parts.parts(closed))
+    assert [len(part.asset) for part in parts] == [7] * 28 + [4]
+    found = [in_parts.step(part, inputs) for part in parts]
+    assert np.concatenate([part.asset for part in found]).tolist() == whole.asset.tolist()
+    assert np.concatenate([part.time_ns for part in found]).tolist() == whole.time_ns.tolist()
+    assert np.concatenate([part.frames for part in found]).tobytes() == whole.frames.tobytes()
+    assert sum(part.unscored for part in found) == whole.unscored > 0
+    np.testing.assert_array_equal(in_parts.frames, at_once.frames)
+    assert not list(in_parts.parts(closed._replace(asset=np.empty(0, np.intp))))
+
+
+def test_a_model_scores_the_same_windows_and_raises_the_same_alarms_a_frame_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Tick(arrival_ns=signal_path.T0, listened_ns=1)
+    sent = [
+        (signal_path.T0 + i, Value((asset, name), signal_path.T0 + i * signal_path.SECOND, 90.0 * (i % 20 > 10) + part))
+        for i in range(60)
+        for asset in ("m1", "n1")
+        for part, name in enumerate(("t1", "t2", "load"))
+    ]
+    entries = entries_of([Group(start, list(sent))], lambda _count: ())
+    whole = run(entries)
+    monkeypatch.setattr(window, "AT_ONCE", 1)
+    assert whole.rows.scores
+    assert whole.rows.alarms
+    assert run(entries) == whole
 
 
 def test_a_value_that_no_float32_can_hold_counts_as_missing() -> None:

@@ -15,7 +15,7 @@ OFF_NS = np.iinfo(np.int64).max
 class CheckSettings:
     """Arrays [channels] where nothing else is said; a check that is off has a limit that nothing exceeds.
 
-    They hold for one configuration: another one needs new settings. `extend` costs little where few channels are new.
+    They hold for one configuration: another one needs new settings. `extend` looks only at channels that are new.
     """
 
     def __init__(self, config: EdgeConfig) -> None:
@@ -39,7 +39,15 @@ class CheckSettings:
         self.max_difference: Floats = np.empty(0)  # [groups]
         self.hold_ns: Ints = np.empty(0, np.int64)  # [groups]
         self._places: dict[ChannelKey, tuple[int, int]] = {}  # group and place in it of members, seen or not
-        self._use()
+        # Which channels have each check: [channels], or all or none of them.
+        self.has_range: Flags | bool = False
+        self.has_operating_range: Flags | bool = False
+        self.has_clock: Flags | bool = False
+        self.has_rate: Flags | bool = False
+        self.has_flat: Flags | bool = False
+        self.has_no_data: Flags | bool = False
+        self.has_quantum: Flags | bool = False
+        self.has_group: Flags | bool = False
 
     @classmethod
     def of(cls, config: EdgeConfig, channels: Sequence[ChannelKey], asset_of: Ids) -> "CheckSettings":
@@ -56,49 +64,58 @@ class CheckSettings:
             return
         columns = zip(*(_row(self._config.channel_rule(*key)) for key in new), strict=True)
         for name, column in zip(_PER_CHANNEL, columns, strict=True):
-            array = getattr(self, name)
-            setattr(self, name, np.append(array, np.array(column, array.dtype)))
-        self.asset_of = np.array(asset_of, np.intp)
-        self.asset_skew_ns = grown(self.asset_skew_ns, int(asset_of.max()) + 1, OFF_NS)
+            array = grown(getattr(self, name), len(channels), 0)
+            array[known:] = column
+            setattr(self, name, array)
+        self.asset_of = asset_of
+        assets = max(assets_known, int(asset_of[known:].max()) + 1)
+        self.asset_skew_ns = grown(self.asset_skew_ns, assets, OFF_NS)
         np.minimum.at(self.asset_skew_ns, asset_of[known:], self.max_skew_ns[known:])
-        self.asset_delay_ns = grown(self.asset_delay_ns, int(asset_of.max()) + 1, OFF_NS)
+        self.asset_delay_ns = grown(self.asset_delay_ns, assets, OFF_NS)
         np.minimum.at(self.asset_delay_ns, asset_of[known:], self.max_delay_ns[known:])
+        owners = zip(asset_of[known:].tolist(), new, strict=True)
+        self._declare(list(dict.fromkeys(key[0] for asset, key in owners if asset >= assets_known)))
         self.group = grown(self.group, len(channels), -1)
         for number, key in enumerate(new, known):
-            if asset_of[number] >= assets_known:
-                self._declare(key[0])
-                assets_known = int(asset_of[number]) + 1
             if key in self._places:
                 group, place = self._places[key]
                 self.group[number], self.members[group, place] = group, number
-        self._use()
+        self._use(known)
 
-    def _declare(self, asset: str) -> None:
-        """The groups of redundant channels of a new asset. A channel that stands in two belongs to the first."""
-        rule = self._config.asset_rule(asset)
-        for declared in rule.redundant if rule else ():
-            group = len(self.members)
-            wider = max(0, len(declared.of) - self.members.shape[1])
-            self.members = np.pad(self.members, ((0, 1), (0, wider)), constant_values=-1)
-            self.max_difference = np.append(self.max_difference, declared.max_difference)
-            self.hold_ns = np.append(self.hold_ns, _ns(rule.hold_s if rule else 0))
+    def _declare(self, assets: Sequence[str]) -> None:
+        """The groups of redundant channels of new assets. A channel that stands in two belongs to the first."""
+        rules = ((asset, self._config.asset_rule(asset)) for asset in assets)
+        more = [(asset, rule, declared) for asset, rule in rules if rule for declared in rule.redundant]
+        if not more:
+            return
+        for group, (asset, _, declared) in enumerate(more, len(self.members)):
             for place, name in enumerate(declared.of):
                 self._places.setdefault((asset, name), (group, place))
+        wider = max(max(len(declared.of) for *_, declared in more) - self.members.shape[1], 0)
+        self.members = np.pad(self.members, ((0, len(more)), (0, wider)), constant_values=-1)
+        self.max_difference = np.append(self.max_difference, [declared.max_difference for *_, declared in more])
+        self.hold_ns = np.append(self.hold_ns, [_ns(rule.hold_s) for _, rule, _ in more])
 
-    def _use(self) -> None:
-        """Which channels have each check: [channels], or all or none of them."""
-        self.has_range = _which(np.isfinite(self.low))
-        self.has_operating_range = _which(np.isfinite(self.operating_low))
-        self.has_clock = _which(self.max_skew_ns < OFF_NS)
-        self.has_rate = _which(np.isfinite(self.max_rate_per_s))
-        self.has_flat = _which(self.flat_ns < OFF_NS)
-        self.has_no_data = _which(np.isfinite(self.no_data_factor))
-        self.has_quantum = _which(np.isfinite(self.quantum_factor))
-        self.has_group = _which(self.group >= 0)
+    def _use(self, known: int) -> None:
+        """Bring up to date which channels have each check; those from `known` on are new."""
+        self.has_range = _joined(self.has_range, known, np.isfinite(self.low[known:]))
+        self.has_operating_range = _joined(self.has_operating_range, known, np.isfinite(self.operating_low[known:]))
+        self.has_clock = _joined(self.has_clock, known, self.max_skew_ns[known:] < OFF_NS)
+        self.has_rate = _joined(self.has_rate, known, np.isfinite(self.max_rate_per_s[known:]))
+        self.has_flat = _joined(self.has_flat, known, self.flat_ns[known:] < OFF_NS)
+        self.has_no_data = _joined(self.has_no_data, known, np.isfinite(self.no_data_factor[known:]))
+        self.has_quantum = _joined(self.has_quantum, known, np.isfinite(self.quantum_factor[known:]))
+        self.has_group = _joined(self.has_group, known, self.group[known:] >= 0)
 
 
-def _which(channels: Flags) -> Flags | bool:
-    return bool(channels[0]) if len(channels) and (channels == channels[0]).all() else channels
+def _joined(before: Flags | bool, known: int, new: Flags) -> Flags | bool:
+    """With the new ones behind those that are known."""
+    alike = bool((new == new[0]).all())
+    if alike and (not known or before is bool(new[0])):
+        return bool(new[0])
+    flags = grown(np.full(known, before) if isinstance(before, bool) else before, known + len(new), 0)
+    flags[known:] = new
+    return flags
 
 
 _PER_CHANNEL = (

@@ -26,29 +26,38 @@ class Chains:
     """All channels' filters. `settle` says which; it must be called when channels are new."""
 
     def __init__(self) -> None:
-        self._stages: list[_Stage] = []
-        self._at: list[Ids] = []  # by place in the chain: the stage of each channel, -1 = none
+        self._stages: list[list[_Stage]] = []  # by place in the chain
+        self._at: list[Ids] = []  # by place: which of its stages each channel has, -1 = none
+        self._chains: Sequence[Sequence[AnyFilterSettings]] = ()
+        self._known = 0  # channels
 
     def settle(self, chains: Sequence[Sequence[AnyFilterSettings]]) -> None:
         """The chain of each channel, [channels]. Filters that stay keep what they remember.
 
-        Channels of one rule share one chain, the same object: settings are compared once a chain, not once a channel.
+        The very list of the last call, grown at its end since: only what is new of it is looked at. Channels of one
+        rule share one chain, the same object: settings are compared once a chain, not once a channel.
         """
-        known = {(stage.place, stage.settings): stage for stage in self._stages}
-        self._stages, self._at = [], []
-        distinct, which = by_identity(chains)
+        before: dict[tuple[int, AnyFilterSettings], _Stage] = {}
+        if chains is not self._chains:
+            before = {(stage.place, stage.settings): stage for stages in self._stages for stage in stages}
+            self._chains, self._stages, self._at, self._known = chains, [], [], 0
+        known, self._known = self._known, len(chains)
+        distinct, which = by_identity(chains[known:])
         for place in range(max(map(len, distinct), default=0)):
-            numbers: dict[AnyFilterSettings, int] = {}
-            stage_of = np.full(len(distinct), -1, np.intp)
-            for i, chain in enumerate(distinct):
-                if place < len(chain):
-                    stage_of[i] = numbers.setdefault(chain[place], len(self._stages) + len(numbers))
-            at = stage_of[which]
-            for settings, number in numbers.items():
-                stage = known.get((place, settings)) or _Stage(place, settings)
-                stage.admit(np.flatnonzero(at == number), len(chains))
-                self._stages.append(stage)
-            self._at.append(at)
+            if place == len(self._stages):
+                self._stages.append([])
+                self._at.append(np.empty(0, np.intp))
+            stages = self._stages[place]
+            numbers = {stage.settings: number for number, stage in enumerate(stages)}
+            at_place = [chain[place] if place < len(chain) else None for chain in distinct]
+            stage_of = [-1 if one is None else numbers.setdefault(one, len(numbers)) for one in at_place]
+            stages += [before.get((place, one)) or _Stage(place, one) for one in list(numbers)[len(stages) :]]
+            at = np.array(stage_of, np.intp)[which]
+            for number in np.unique(at[at >= 0]).tolist():
+                stages[number].admit(known + np.flatnonzero(at == number), is_anew=not known)
+            self._at[place] = grown(self._at[place], len(chains), -1)
+            self._at[place][known:] = at
+        self._at = [grown(at, len(chains), -1) for at in self._at]
 
     def step(self, grouped: Segments, time_ns: Ints, value: Floats) -> tuple[Floats, Flags]:
         """Filter m readings, finite, of ascending times within each channel, in grouped order ([m] each).
@@ -64,16 +73,16 @@ class Chains:
                 denoised = _limited(value, stages >= 0, grouped)
             for number in np.unique(stages).tolist():
                 if number >= 0:
-                    denoised = self._stages[number].step(grouped, stages == number, time_ns, denoised, is_spike)
+                    denoised = self._stages[place][number].step(grouped, stages == number, time_ns, denoised, is_spike)
         return denoised, is_spike
 
     def snapshot(self) -> list[Any]:
         """The state as plain values and arrays."""
-        return [stage.snapshot() for stage in self._stages]
+        return [stage.snapshot() for stages in self._stages for stage in stages]
 
     def restore(self, saved: list[Any]) -> None:
         """The reverse; `settle` must have been called with the chains of the snapshot."""
-        for stage, state in zip(self._stages, saved, strict=True):
+        for stage, state in zip((stage for stages in self._stages for stage in stages), saved, strict=True):
             stage.restore(state)
 
 
@@ -93,10 +102,12 @@ class _Stage:
         self._heard_ns: Ints = np.empty(0, np.int64)  # [slots]
         self._max_gap_ns = _NO_GAP_NS if settings.gap_s is None else min(round(settings.gap_s * 1e9), _NO_GAP_NS)
 
-    def admit(self, channels: Ids, count: int) -> None:
-        """These, of `count` channels, are filtered here; those that were keep their slots."""
-        slot = np.full(count, -1, np.intp)
-        slot[channels] = grown(self._slot, count, -1)[channels]
+    def admit(self, channels: Ids, *, is_anew: bool) -> None:
+        """These, ascending, are filtered here as well; is_anew: only these. Those that were keep their slots."""
+        slot = grown(self._slot, int(channels[-1]) + 1, -1)
+        if is_anew:
+            before, slot = slot, np.full(len(slot), -1, np.intp)
+            slot[channels] = before[channels]
         fresh = channels[slot[channels] < 0]
         slot[fresh] = len(self._heard_ns) + np.arange(len(fresh))
         self._slot = slot

@@ -30,22 +30,33 @@ class Reports:
     def __init__(self) -> None:
         self._stages: list[_Stage] = []
         self._at: Ids = np.empty(0, np.intp)  # [channels], its stage, -1 = none: everything is reported
+        self._settings: Sequence[AnyReportSettings | None] = ()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether any channel is reported in part."""
+        return bool(self._stages)
 
     def settle(self, settings: Sequence[AnyReportSettings | None]) -> ReportRows:
         """The setting of each channel, [channels]. Channels whose setting stays go on as before.
 
-        Returns what was kept back for channels whose setting changes: to be reported now.
+        The very list of the last call, grown at its end since: only what is new of it is looked at. Returns what was
+        kept back for channels whose setting changes: to be reported now.
         """
-        distinct, which = by_identity(settings)
-        numbers: dict[AnyReportSettings, int] = {}
+        before: list[_Stage] = []
+        if settings is not self._settings:
+            before, self._settings, self._stages, self._at = self._stages, settings, [], self._at[:0]
+        known, former = len(self._at), {stage.settings: stage for stage in before}
+        distinct, which = by_identity(settings[known:])
+        numbers = {stage.settings: number for number, stage in enumerate(self._stages)}
         stage_of = [-1 if one is None else numbers.setdefault(one, len(numbers)) for one in distinct]
+        self._stages += [former.get(one) or _Stage(one) for one in list(numbers)[len(self._stages) :]]
         at = np.array(stage_of, np.intp)[which]
-        before, self._at = self._stages, at
-        known = {stage.settings: stage for stage in before}
-        self._stages = [known.get(one) or _Stage(one) for one in numbers]
-        released = [stage.admit(np.flatnonzero(at == number), len(at)) for number, stage in enumerate(self._stages)]
-        nobody = np.empty(0, np.intp)
-        released += [stage.admit(nobody, len(at)) for stage in before if stage.settings not in numbers]
+        self._at = grown(self._at, len(settings), -1)
+        self._at[known:] = at
+        released = [stage.release(known + np.flatnonzero(at == numbers.get(stage.settings, -2))) for stage in before]
+        for number in np.unique(at[at >= 0]).tolist():
+            self._stages[number].admit(known + np.flatnonzero(at == number))
         return _by_channel(released)
 
     def step(self, grouped: Segments, rows: ReportRows) -> ReportRows:
@@ -88,19 +99,23 @@ class _Stage:
         self._newest_ns: Ints = np.empty(0, np.int64)  # [slots]
         self._quality: NDArray[np.int16] = np.empty(0, np.int16)  # [slots]
 
-    def admit(self, channels: Ids, count: int) -> ReportRows:
-        """These, of `count` channels, are reported here; returns what was kept back for those that no longer are."""
-        before = grown(self._slot, count, -1)
-        slot = np.full(count, -1, np.intp)
-        slot[channels] = before[channels]
-        released = self._reporter.flush(before[(before >= 0) & (slot < 0)])
-        fresh = channels[slot[channels] < 0]
+    def admit(self, channels: Ids) -> None:
+        """These, ascending, are reported here as well; those that were keep their slots."""
+        self._slot = grown(self._slot, int(channels[-1]) + 1, -1)
+        fresh = channels[self._slot[channels] < 0]
         slots = len(self._newest_ns) + len(fresh)
-        slot[fresh] = np.arange(len(self._newest_ns), slots)
-        self._slot = slot
+        self._slot[fresh] = np.arange(len(self._newest_ns), slots)
         self._newest_ns = grown(self._newest_ns, slots, _NEVER)
         self._quality = grown(self._quality, slots, _NO_QUALITY)
         self._reporter.grow(slots)
+
+    def release(self, kept: Ids) -> ReportRows:
+        """No others than these are reported here any more; returns what was kept back for the others."""
+        slot = np.full(len(self._slot), -1, np.intp)
+        kept = kept[kept < len(slot)]
+        slot[kept] = self._slot[kept]
+        released = self._reporter.flush(self._slot[(self._slot >= 0) & (slot < 0)])
+        self._slot = slot
         return released
 
     def step(self, channels: Ids, starts: Ids, rank: Ids, rows: ReportRows) -> ReportRows:
@@ -131,7 +146,7 @@ class _Stage:
 
     def flush(self, channels: Ids) -> ReportRows:
         """See `Reports.flush`."""
-        slot = self._slot[channels]
+        slot = self._slot[channels[channels < len(self._slot)]]
         return self._reporter.flush(slot[slot >= 0])
 
     def snapshot(self) -> dict[str, Any]:

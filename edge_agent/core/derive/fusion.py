@@ -39,11 +39,16 @@ def start(max_difference: float) -> float:
     return (START * max_difference) ** 2
 
 
-def learnt(variances: Floats, values: Floats, max_difference: float) -> Floats:
-    """Variances [n, members] after one more frame of each of n groups, whose values are [n, members]."""
+def lessons(values: Floats, max_difference: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """What frames with values [n, members] teach: the squared differences, and to whom, both [n, members]."""
     differences = np.abs(values - median(values)[:, None])
     squares = np.minimum(differences, max_difference) ** 2
-    teaches = ~np.isnan(values) & (np.count_nonzero(~np.isnan(values), axis=1) >= 3)[:, None]
+    is_there = ~np.isnan(values)
+    return squares, is_there & (np.count_nonzero(is_there, axis=1) >= 3)[:, None]
+
+
+def learnt(variances: Floats, squares: Floats, teaches: NDArray[np.bool_], max_difference: float) -> Floats:
+    """Variances [n, members] after one more frame of each of n groups, with the `lessons` of these."""
     moved = np.maximum(variances + FORGETTING * (squares - variances), (FLOOR * max_difference) ** 2)
     return np.where(teaches, moved, variances)
 

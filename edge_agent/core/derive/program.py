@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edge_agent.config.assets import AssetRule
 from edge_agent.core.align import Frames
 from edge_agent.core.derive.expression import Expression
-from edge_agent.core.derive.fusion import fuse, learnt, start
+from edge_agent.core.derive.fusion import fuse, learnt, lessons, start
 from edge_agent.core.derive.kinds import REGIME
 from edge_agent.core.derive.names import is_taken
 from edge_agent.core.derive.regimes import Regimes
@@ -113,9 +113,10 @@ class Program:
             variances = np.tile(np.square(group.sigmas), (len(rows), 1)) if group.sigmas else np.empty(members.shape)
             if not group.sigmas:
                 state = self._variances[i]
+                squares, teaches = lessons(members, group.max_difference)
                 for at in turns(local):
-                    variances[at] = state[local[at]]
-                    state[local[at]] = learnt(variances[at], members[at], group.max_difference)
+                    variances[at] = before = state[local[at]]
+                    state[local[at]] = learnt(before, squares[at], teaches[at], group.max_difference)
             values[str(group.fused)] = given[str(group.fused)] = fuse(members, variances, group.max_difference)
         for channel, expression in self._derived:
             values[channel] = given[channel] = expression(values)

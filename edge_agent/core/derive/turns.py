@@ -1,6 +1,6 @@
 """Frames in turns: what depends on the frame before is worked out for all assets at once, frame by frame."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,17 @@ from numpy.typing import NDArray
 Ids = NDArray[np.intp]
 
 
-def turns(asset: Ids) -> Iterator[Ids]:
-    """asset: [n], equal ones side by side. Yields positions: of the first frame of each asset, then of the second."""
+def turns(asset: Ids) -> list[Ids]:
+    """asset: [n], equal ones side by side. Returns positions: of the first frame of each asset, then of the second."""
     turn = turn_of(asset, np.ones(len(asset), bool))
+    return parted(turn, int(turn.max(initial=-1)) + 1)
+
+
+def parted(turn: Ids, count: int) -> list[Ids]:
+    """The positions of each of `count` turns, ascending; turn: [n], below `count`."""
     order = np.argsort(turn, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(turn[order])) + 1) if len(order) else ()
+    bounds = np.searchsorted(turn[order], np.arange(count + 1)).tolist()
+    return [order[begin:end] for begin, end in pairwise(bounds)]
 
 
 def turn_of(asset: Ids, ends: NDArray[np.bool_]) -> Ids:

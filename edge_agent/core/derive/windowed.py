@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_agent.core.align import NEVER
 from edge_agent.core.align.grid import spread
 from edge_agent.core.derive.statistics import FEATURES
-from edge_agent.core.derive.turns import turn_of
+from edge_agent.core.derive.turns import parted, turn_of
 from edge_agent.core.segments import grown
 
 Ids = NDArray[np.intp]
@@ -69,8 +69,8 @@ class Windowed:
         out = np.empty((len(row), len(self._give)))
         ends = cell % self._every == 0
         turn = turn_of(asset, ends)
-        for now in range(int(turn.max(initial=-1)) + 1):
-            mine, at = np.flatnonzero(turn == now), np.flatnonzero(turn[row] == now)
+        count = int(turn.max(initial=-1)) + 1
+        for mine, at in zip(parted(turn, count), parted(turn[row], count), strict=True):
             self.cells[asset[mine], cell[mine] % self._frames] = cell[mine]
             self.values[series[at], cell[row[at]] % self._frames] = value[at]
             old, new = at[~ends[row[at]]], at[ends[row[at]]]

@@ -2,7 +2,8 @@
 
     messages ─▶ heard ─▶ formats ─▶ templates ─▶ trial ─▶ findings ─▶ report
                 counts,  which      topics in    a real             └▶ draft (TOML)
-                samples  decoder    groups       Intake
+                samples  decoder,   groups       Intake
+                         fields
 
 Pure: what was heard goes in, text comes out. The samples are decoded by the agent's own decoders and its own intake
 with the very topics of the draft, so that what the doctor says is what the agent will do.

@@ -7,7 +7,10 @@ import cbor2
 import msgspec
 import orjson
 
-_TIMES, _UNITS = ("ts", "time", "timestamp"), ("unit", "units", "uom")
+from edge_agent.core.decode.places import MISSING, Chain, Places, find, find_around, items
+from edge_agent.core.errors import DecodeError
+
+_UNITS = (("unit",), ("units",), ("uom",))
 _SENML_ONLY = {"n", "bn", "bt", "bu", "bv", "bs", "u", "vb", "vs", "vd", "bver"}
 _SENML_LABELS = {-2: "bn", -4: "bu", 0: "n", 1: "u"}  # RFC 8428, 6: of CBOR
 _LIMITS = ((1e11, "s"), (1e14, "ms"), (1e17, "µs"))
@@ -36,31 +39,32 @@ def has_senml_keys(payload: bytes) -> bool:
     return isinstance(content, list) and any(not _SENML_ONLY.isdisjoint(item) for item in _items(content))
 
 
-def time_notation(format_name: str, contents: Sequence[object]) -> str:
+def time_notation(format_name: str, contents: Sequence[object], places: Places) -> str:
     """`s`, `ms`, `µs`, `ns`, `ISO 8601`, several joined by a comma; empty: no times."""
     if format_name in _SAID:
         return _SAID[format_name]
-    found = {
-        _notation(item[key]): None
-        for content in contents
-        for item in _items(content)
-        for key in _TIMES
-        if key in item and item[key] is not None
-    }
+    found: dict[str, None] = {}
+    for content in contents:
+        for around in _chains(content, places):
+            time = find_around(around, places.time)
+            for raw in time[:1] if isinstance(time, list) else [time]:
+                if raw is not None and raw is not MISSING:
+                    found[_notation(raw)] = None
     return ", ".join(found)
 
 
-def units_of(format_name: str, contents: Sequence[object]) -> dict[str, str]:
+def units_of(format_name: str, contents: Sequence[object], places: Places) -> dict[str, str]:
     """By channel; "" is the topic's one channel."""
     units: dict[str, str] = {}
     for content in contents:
         if format_name.startswith("senml"):
             units |= dict(_senml_units(content))
             continue
-        for item in _items(content):
-            unit = next((item[key] for key in _UNITS if isinstance(item.get(key), str)), None)
-            if unit:
-                units[str(item.get("channel", ""))] = unit
+        for around in _chains(content, places):
+            unit = find(around[0], _UNITS)
+            if isinstance(unit, str) and unit:
+                channel = find_around(around, places.channel)
+                units[channel if isinstance(channel, str) else ""] = unit
     return units
 
 
@@ -83,3 +87,11 @@ def _items(content: object) -> Iterator[Mapping[Any, Any]]:
     for item in content if isinstance(content, list) else [content]:
         if isinstance(item, dict):
             yield item
+
+
+def _chains(content: object, places: Places) -> Iterator[Chain]:
+    """The items that a decoder would read, as far as there are any."""
+    try:
+        yield from (around for around in items(content, places.items) if isinstance(around[0], dict))
+    except DecodeError:
+        return

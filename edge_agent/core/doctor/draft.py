@@ -166,5 +166,7 @@ def _limits(found: Diagnosis) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """Text, numbers and booleans are written as in JSON, but for characters beyond 16 bits."""
+    """Text, numbers and booleans are written as in JSON, but for characters beyond 16 bits; an object in line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -3,15 +3,20 @@
 Where several read all, the order of `_ORDER` decides; it begins with those that take the least by accident. A text is
 SenML only when it has SenML's own keys, for SenML passes over keys that it does not know, and would read plain JSON
 without its times.
+
+Where none of the usual shapes fits, `fields` are guessed (fields.py). So they are where a usual shape reads everything
+and loses something: which of several channels or assets a value is of, or its time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edge_agent.config import Topic
 from edge_agent.core.decode import DECODERS, decoder_of
 from edge_agent.core.decode.compression import UNPACKERS
+from edge_agent.core.decode.places import Places, places_of
 from edge_agent.core.doctor.content import content_of, has_senml_keys, time_notation, units_of
+from edge_agent.core.doctor.fields import Fields, FieldsGuess, guess_fields
 from edge_agent.core.doctor.heard import SAMPLE_BYTES, TopicLog
 from edge_agent.core.doctor.raw import guess_dtype
 from edge_agent.core.errors import DecodeError
@@ -19,6 +24,7 @@ from edge_agent.core.sparkplug.topic import NAMESPACE, SparkplugTemplate
 
 _TRIED, _HEAD_BYTES = 20, 40  # samples; of one that nothing reads, shown
 _ORDER = ("senml-json", "json", "influx-line", "senml-cbor", "msgpack", "cbor")
+_FIELDS_ORDER = ("json", "msgpack", "cbor")  # formats whose topics may set fields
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # What a topic may set for payloads that the strict reading refuses: the less the better.
 _SETTINGS: tuple[dict[str, str | bool], ...] = (
@@ -37,11 +43,19 @@ class Reading(NamedTuple):
     compression: str = "none"
     names_channels: bool = True  # the payload does; else the topic has to
     settings: tuple[tuple[str, str | bool], ...] = ()
+    fields: Fields = ()
+
+    @property
+    def places(self) -> Places:
+        """Where payloads keep what."""
+        return places_of(dict(self.fields)) if self.fields else Places()
 
     def topic(self, template: str) -> dict[str, object]:
         """As a [[topics]] entry; defaults left out."""
         entry: dict[str, object] = {"template": template, "format": self.format, **dict(self.settings)}
-        return entry if self.compression == "none" else entry | {"compression": self.compression}
+        if self.compression != "none":
+            entry["compression"] = self.compression
+        return entry | {"fields": dict(self.fields)} if self.fields else entry
 
 
 class Guess(NamedTuple):
@@ -66,28 +80,68 @@ def guess_format(log: TopicLog) -> Guess:
     if not samples:
         return Guess(None, 0, f"none is kept: the longest has {log.longest_bytes} bytes", "", {})
     compression = next((name for magic, name in _MAGIC.items() if all(s.startswith(magic) for s in samples)), "none")
-    best, share, fault = None, 0.0, ""
-    for reading in _readings(compression):
+    plain = _plain(compression, samples)
+    best, share, fault = _best(_usual(compression, _SETTINGS[:1]), samples, None, 0.0, "")
+    guesses = _guesses(plain)
+    if share < 1:
+        best, share, fault = _best(_described_by(guesses, compression), samples, best, share, fault)
+    if share < 1:
+        best, share, fault = _best(_usual(compression, _SETTINGS[1:]), samples, best, share, fault)
+    elif best is not None and not best.fields:
+        telling = [(name, one) for name, one in guesses if name == best.format and _tells_more(one, best, plain)]
+        better, read, _ = _best(_described_by(telling, compression), samples, None, 0.0, "")
+        best = better if read == 1 else best
+    if best is None or share < 0.5:
+        return Guess(None, share, fault if best else _described(samples[0]), "", {}, guess_dtype(plain))
+    if best.names_channels and _try(best._replace(names_channels=False), samples)[0] > share:
+        best = best._replace(names_channels=False)
+    contents = [content_of(best.format, payload) for payload in plain]
+    time = time_notation(best.format, contents, best.places)
+    return Guess(best, share, fault, time, units_of(best.format, contents, best.places))
+
+
+def _best(
+    readings: Iterable[Reading], samples: Sequence[bytes], best: Reading | None, share: float, fault: str
+) -> tuple[Reading | None, float, str]:
+    """The first that reads more than `best` does, and than those before it; its share; what is wrong with the rest."""
+    for reading in readings:
         read, said = _try(reading, samples)
         fault = fault or said
         if read > share:
             best, share, fault = reading, read, said
         if share == 1:
             break
-    if best is None or share < 0.5:
-        return Guess(
-            None, share, fault if best else _described(samples[0]), "", {}, guess_dtype(_plain(compression, samples))
-        )
-    if best.names_channels and _try(best._replace(names_channels=False), samples)[0] > share:
-        best = best._replace(names_channels=False)
-    contents = [content_of(best.format, payload) for payload in _plain(compression, samples)]
-    return Guess(best, share, fault, time_notation(best.format, contents), units_of(best.format, contents))
+    return best, share, fault
 
 
-def _readings(compression: str) -> Iterator[Reading]:
+def _guesses(plain: Sequence[bytes]) -> list[tuple[str, FieldsGuess]]:
+    """With their formats. Of the most frequent kind of content only: lists or objects."""
+    for name in _FIELDS_ORDER:
+        contents = [one for payload in plain if isinstance(one := content_of(name, payload), dict | list)]
+        if len(contents) > len(plain) / 2:
+            return [(name, guess) for guess in guess_fields(contents)]
+    return []
+
+
+def _described_by(guesses: Sequence[tuple[str, FieldsGuess]], compression: str) -> Iterator[Reading]:
+    for settings in _SETTINGS:
+        for name, guess in guesses:
+            every = (*settings.items(), *guess.settings)
+            yield Reading(name, compression, guess.names_channels, every, guess.fields)
+
+
+def _tells_more(guess: FieldsGuess, usual: Reading, plain: Sequence[bytes]) -> bool:
+    """Than a usual shape that reads the payloads as well."""
+    if guess.apart > 1 and ("asset" in guess.has or not usual.names_channels):
+        return True
+    contents = [content_of(usual.format, payload) for payload in plain]
+    return "time" in guess.has and not time_notation(usual.format, contents, usual.places)
+
+
+def _usual(compression: str, some: Sequence[dict[str, str | bool]]) -> Iterator[Reading]:
     """From the strictest to the most liberal; a payload that names its channels before one that has one value."""
     formats = sorted(DECODERS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
-    for settings in _SETTINGS:
+    for settings in some:
         for name in formats:
             for names_channels in (True, False):
                 yield Reading(name, compression, names_channels, tuple(settings.items()))

@@ -153,14 +153,16 @@ def _cuts(group: Group) -> list[list[Group]]:
 def _joined(one: Group, other: Group, rest: list[Group]) -> list[Group] | None:
     """Both as one group with a {channel}: a payload that names its channels is read under such a template as well."""
     a, b = one.reading, other.reading
-    if (a.format, a.compression) != (b.format, b.compression) or a.format == "sparkplug-b":
+    if (a.format, a.compression, a.fields) != (b.format, b.compression, b.fields) or a.format == "sparkplug-b":
+        return None
+    if a.fields and a.names_channels != b.names_channels:
         return None
     template = one.template if b.names_channels or not a.names_channels else other.template
     pattern = TopicTemplate.parse(template).pattern
     if not all(map(pattern.fullmatch, (*one.topics, *other.topics))):
         return None
     settings = tuple((dict(a.settings) | dict(b.settings)).items())
-    reading = Reading(a.format, a.compression, a.names_channels and b.names_channels, settings)
+    reading = Reading(a.format, a.compression, a.names_channels and b.names_channels, settings, a.fields)
     return [*rest, Group(template, reading, (*one.topics, *other.topics))]
 
 
