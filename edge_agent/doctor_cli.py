@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge_agent import doctor_report
-from edge_agent.adapters.eavesdrop import listen
+from edge_agent.adapters.eavesdrop import address_of, listen
 from edge_agent.config import Broker
 from edge_agent.core.doctor import Diagnosis, Log, diagnose
 from edge_agent.core.doctor.draft import draft_of
-from models.broker import BrokerError
+from edge_agent.core.doctor.filters import filter_fault
+from models.broker import Address, BrokerError
 from models.contract import config_errors
 from models.contract.config_errors import ConfigError
 
@@ -26,6 +27,12 @@ _NOTHING = """Nothing was heard on {filters} in {seconds:g} s. What may help:
 - listen for longer (--for), or to another filter (--topics); `#` does not show topics that begin with $
 - ask whether this user may read these topics: many brokers drop them without a word (Mosquitto: acl_file)
 - check that it is the broker that the sensors publish to, and that they publish at all"""
+_NO_CONNECTION = (
+    "check that the broker runs, that this is its host and port (usually 1883, with TLS 8883), "
+    "whether it needs --tls, and that it speaks MQTT 5"
+)
+_OLD_PROTOCOL = 0x84
+_NEEDS_MQTT_5 = "the doctor needs a broker with MQTT 5; the agent can do with 3.1.1 (sensor_broker.protocol)"
 
 
 def doctor(
@@ -64,8 +71,9 @@ def doctor(
     }
     try:
         broker = config_errors.check(options, Broker, "options")
+        _check_filters(filters)
         _check_free(out, force=force)
-        log = _heard(broker, filters, for_s)
+        log = _heard(address_of(broker), filters, for_s)
         if not log.count:
             typer.echo(_NOTHING.format(filters=", ".join(filters), seconds=for_s), err=True)
             raise typer.Exit(1)
@@ -76,7 +84,8 @@ def doctor(
     except ConfigError as error:
         _fail(str(error).replace("options: file: ", ""), 2)
     except BrokerError as error:
-        _fail(f"{host}:{port}: {error}" + (f": {error.cure}" if error.cure else ""), 3)
+        cure = _NEEDS_MQTT_5 if error.code == _OLD_PROTOCOL else error.cure or _NO_CONNECTION
+        _fail(f"{host}:{port}: {error}: {cure}", 3)
     except OSError as error:
         _fail(str(error), 3)
     if as_json:
@@ -87,13 +96,23 @@ def doctor(
         typer.echo(f"{out}: a draft: read it, then `tocsin edge check {out}`")
 
 
+def _check_filters(filters: list[str]) -> None:
+    faults = [f"--topics {one!r} {fault}" for one in filters if (fault := filter_fault(one))]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
 def _check_free(out: Path | None, *, force: bool) -> None:
-    if out is not None and out.exists() and not force:
+    if out is None:
+        return
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: is a folder, or lies in none (allowed: a file in a folder that is there)")
+    if out.exists() and not force:
         raise ConfigError(f"{out}: is there already: name another file, or say --force")
 
 
-def _heard(broker: Broker, filters: list[str], for_s: float) -> Log:
-    """With a progress bar, where somebody looks on. Raises BrokerError, OSError."""
+def _heard(address: Address, filters: list[str], for_s: float) -> Log:
+    """With a progress bar, where somebody looks on. Raises BrokerError."""
     log = Log()
     columns = (TextColumn("listening"), BarColumn(), TextColumn("{task.fields[heard]} messages"), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -101,7 +120,7 @@ def _heard(broker: Broker, filters: list[str], for_s: float) -> Log:
         task = progress.add_task("", total=for_s, heard=0)
         try:
             asyncio.run(
-                listen(broker, filters, for_s, log, lambda s: progress.update(task, completed=s, heard=log.count))
+                listen(address, filters, for_s, log, lambda s: progress.update(task, completed=s, heard=log.count))
             )
         except KeyboardInterrupt:
             pass  # what was heard until then is looked at

@@ -77,7 +77,8 @@ def _groups(found: Diagnosis) -> Table:
     table = _table("Topics", "template", "format", "topics", "messages", "each s", "times")
     for group in found.groups.groups[:_GROUPS]:
         reading = group.reading
-        name = reading.format if reading.compression == "none" else f"{reading.format}, {reading.compression}"
+        name = ", ".join([reading.format, *[reading.compression] * (reading.compression != "none")])
+        name += ", fields" * bool(reading.fields)
         times = {found.guesses[topic].time or "none" for topic in group.topics}
         table.add_row(
             escape(_printable(group.template)),

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table as Sheet
 
 from models.bundle import Bundle, BundleError, Channel, read_bundle
-from models.contract.topics import clean_name
+from models.contract.topics import is_channel_name
 from models.training.table import DataError, read_table
 
 app = typer.Typer(no_args_is_help=True, help="Inspect, train and evaluate models.")
@@ -99,13 +99,22 @@ def anomaly(
             out,
             fit_pca(frames, window=window),
             frames,
-            [Channel(name=clean_name(column)) for column in table.columns],
+            _channels(table.columns),
             name=name,
             version=version,
             sample_period_s=sample_period_s,
             trained_on=f"the first {len(frames)} rows of {data.name}",
         )
     _written(out, manifest.model_dump(mode="json"), as_json=as_json)
+
+
+def _channels(columns: tuple[str, ...]) -> list[Channel]:
+    """Columns are channels under their own names, as in `tocsin edge replay`. Raises DataError."""
+    for name in columns:
+        if not is_channel_name(name):
+            msg = f"column {name!r} is no name of a channel: 1 to 500 characters that can be printed are allowed"
+            raise DataError(msg)
+    return [Channel(name=name) for name in columns]
 
 
 @train.command()

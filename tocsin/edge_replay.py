@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -24,6 +24,7 @@ from models.contract.config_errors import ConfigError
 from models.contract.quality import label
 from tocsin.errors import UserError
 from tocsin.plant.table import Layout
+from tocsin.replaying.fit import renamed_inputs
 from tocsin.replaying.options import names, with_layout
 from tocsin.replaying.outputs import SUFFIXES, check_place, open_output
 from tocsin.replaying.recording import Recording
@@ -74,8 +75,11 @@ def replay(
             else:
                 rows = read_messages(file, layout, topic or _packed_topic(settings), on_read)
                 batches = run.of_messages(rows)
-            summary = _consume(batches, out, recording)
+            seen: defaultdict[str, set[str]] = defaultdict(set)
+            summary = _consume(batches, out, recording, seen)
         _report(summary, run, as_json=as_json)
+        for sentence in renamed_inputs(settings, seen):
+            typer.echo(sentence, err=True)
         if plot and recording:
             _draw(plot, settings, recording, names(plot_channels))
     except OSError as error:
@@ -138,8 +142,10 @@ def _progress() -> Iterator[OnRead]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _consume(batches: Iterator[Batch], out: Path | None, recording: Recording | None) -> dict[str, Any]:
-    """Everything that is done with a batch, and the counts."""
+def _consume(
+    batches: Iterator[Batch], out: Path | None, recording: Recording | None, seen: defaultdict[str, set[str]]
+) -> dict[str, Any]:
+    """Everything that is done with a batch, and the counts. `seen`: the channels of each asset, added to."""
     readings = inferences = alarms = 0
     quality: Counter[int] = Counter()
     with open_output(out) if out else nullcontext(_ignore) as add:
@@ -149,6 +155,8 @@ def _consume(batches: Iterator[Batch], out: Path | None, recording: Recording | 
             alarms += len(batch.alarms)
             codes, counts = np.unique(np.frombuffer(batch.readings.quality, "u1"), return_counts=True)
             quality.update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
+            for asset, channel in batch.readings.series:
+                seen[asset].add(channel)
             add(batch)
             if recording:
                 recording.add(batch)

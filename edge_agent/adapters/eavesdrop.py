@@ -11,15 +11,38 @@ from models.broker import Address, Client, connection
 _WAITING = 20_000  # messages received and not yet looked at; a flood beyond it is not seen
 
 
-async def listen(broker: Broker, filters: Sequence[str], for_s: float, log: Log, tell: Callable[[float], None]) -> None:
+def address_of(broker: Broker) -> Address:
+    """With the password and the certificates of its files. Raises OSError with a sentence for a person."""
+    try:
+        password = broker.password("TOCSIN_SENSOR_PASSWORD")
+    except (OSError, UnicodeDecodeError) as error:
+        cure = "needed: a text file of one line"
+        msg = f"--password-file {broker.password_file}: cannot be read: {_reason(error)} ({cure})"
+        raise OSError(msg) from error
+    try:
+        tls = broker.tls_context()
+    except OSError as error:
+        files = {"--ca-file": broker.ca_file, "--cert-file": broker.cert_file, "--key-file": broker.key_file}
+        named = ", ".join(f"{option} {path}" for option, path in files.items() if path)
+        msg = f"{named or 'TLS'}: cannot be used: {_reason(error)} (needed: PEM files that belong together)"
+        raise OSError(msg) from error
+    secret = password.get_secret_value() if password else None
+    return Address(broker.host, broker.port, None, broker.username, secret, broker.keepalive_s, tls)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "no text in UTF-8"
+    return str(getattr(error, "strerror", None) or error)
+
+
+async def listen(
+    address: Address, filters: Sequence[str], for_s: float, log: Log, tell: Callable[[float], None]
+) -> None:
     """Fill the log for `for_s` seconds. `tell` is called several times a second with those that have passed.
 
-    Raises BrokerError, also when the connection is lost on the way, and OSError for a file of TLS.
+    `filters` are sound. Raises BrokerError, also when the connection is lost on the way.
     """
-    password = broker.password("TOCSIN_SENSOR_PASSWORD")
-    secret = password.get_secret_value() if password else None
-    tls = broker.tls_context()
-    address = Address(broker.host, broker.port, None, broker.username, secret, broker.keepalive_s, tls)
     async with connection(Client(address, max_waiting=_WAITING)) as client:
         for one in filters:
             await client.listen(one)

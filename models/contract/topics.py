@@ -13,6 +13,7 @@ OLDEST = "oldest"
 # One topic level, safe in every broker, in a tag and in a file name.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _NAME = re.compile(NAME_PATTERN)
+_CHANNEL_CHARS = 500  # asset and channel together have room for twice as many
 
 
 def topic(site: str, gateway: str, kind: Kind) -> str:
@@ -41,6 +42,11 @@ def parse(name: str) -> tuple[str, str, Kind] | None:
     return next(((site, gateway, known) for known in KINDS if known == kind), None)
 
 
+def is_channel_name(name: str) -> bool:
+    """Whether a channel may be called so: any script, blanks and signs within, but nothing that cannot be printed."""
+    return 0 < len(name) <= _CHANNEL_CHARS and name.isprintable() and name == name.strip()
+
+
 def clean_name(name: str) -> str:
-    """A name that is safe as one topic level: 'Volume Flow RateRMS' becomes 'Volume_Flow_RateRMS'."""
+    """What earlier versions made of a column's name: 'Volume Flow RateRMS' became 'Volume_Flow_RateRMS'."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name.strip()).lstrip("_.-")[:64]

@@ -86,6 +86,13 @@ def test_a_model_with_a_mask_sees_the_frames_before_its_first_input_appeared() -
     assert scored[0][0] == T0 + 5 * SECOND
 
 
+def test_cells_that_are_open_when_a_channel_is_put_on_the_grid_in_another_way_hold_the_same_however_cut() -> None:
+    parts = (("temp", 0.25), ("t1", 0.5), ("temp", 0.75))
+    sent = [(("m1", name), i + part, 10.0 + part) for i in (4, 8) for name, part in parts]
+    groups = [at_second(*sent, second=9), Group(CONFIGURATIONS[1], []), at_second(second=30), at_second(second=60)]
+    assert_cuts_do_not_matter(groups)
+
+
 REPORTING_ALL = config([{key: rule[key] for key in rule if key != "report"} for rule in CHANNELS])
 OWN_ROWS = {int(Quality.UNCERTAIN_STALE), int(Quality.UNCERTAIN_NO_DATA)}  # rows that are no reading
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +43,11 @@ def zoo(number: int) -> Iterator[tuple[str, bytes]]:
         "senml/tank-1",
         json.dumps([{"bn": "dev:", "bt": now_ms / 1000, "n": "level", "u": "m", "v": number}]).encode(),
     )
+    tags = [{"id": f"Line2.{tag}", "v": number + i, "q": True, "t": now_ms} for i, tag in enumerate(("Temp", "Flow"))]
+    yield "kepware/line-2", json.dumps({"timestamp": now_ms, "values": tags}).encode()
+    boiler = {"Boiler 7": [{"ts": now_ms, "values": {"temperature": 80 + number, "pressure": 2.5}}]}
+    yield "gateways/boiler-7", json.dumps(boiler).encode()
+    yield "nested/oven-3", msgspec.msgpack.encode({"meta": {"time": now_ms}, "d": {"zone 1": number, "zone 2": 3.5}})
     metrics = [M(float(number), name="motor/rpm", time_ms=now_ms)]
     if number:
         yield "spBv1.0/g1/NDATA/node-1", payload(metrics, seq=number % 256, time_ms=now_ms)
@@ -121,6 +127,12 @@ def test_the_draft_passes_the_check_and_reads_what_was_sent(broker: Mosquitto, t
     units = {(channel["asset"], channel["channel"]): channel["unit"] for channel in found["channels"]}
     assert units["pump-1", "temperature"] == "degC"
     assert units["tank-1", "dev:level"] == "m"
+    assert {("line-2", "Line2.Flow"), ("boiler-7", "pressure"), ("oven-3", "zone 1")} <= units.keys()
+    assert {group["template"]: group["fields"] for group in found["groups"] if "fields" in group} == {
+        "kepware/{asset}": {"items": "values", "time": "t", "value": "v", "channel": "id", "quality": "q"},
+        "gateways/{asset}": {"items": "Boiler 7", "time": "ts", "values": "values"},
+        "nested/{asset}": {"time": "meta.time", "values": "d"},
+    }
     checked = run_cli("edge_agent.cli", "check", str(out))
     assert (checked.returncode, checked.stderr) == (0, "")
     intake = Intake(load(out))
@@ -161,14 +173,75 @@ def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path, broker: Mo
     [
         (("--host", "broker.example"), 2, "host 'broker.example' is not this machine: set tls = true"),
         (("--password-file", "x"), 2, "password_file needs username"),
-        (("--user", "u", "--password-file", "/nowhere/x"), 3, "/nowhere/x"),
-        (("--port", str(free_port())), 3, "127.0.0.1:"),
+        (
+            ("--user", "u", "--password-file", "/nowhere/x"),
+            3,
+            "--password-file /nowhere/x: cannot be read: No such file",
+        ),
+        (("--user", "u", "--password-file", "/"), 3, "cannot be read: Is a directory (needed: a text file"),
+        (
+            ("--user", "u", "--password-file", sys.executable),
+            3,
+            "cannot be read: no text in UTF-8 (needed: a text file",
+        ),
+        (("--tls", "--ca-file", __file__), 3, f"--ca-file {__file__}: cannot be used: "),
+        (("--port", str(free_port())), 3, "Connection refused: check that the broker runs"),
+        (("--topics", "bad/#/x"), 2, "--topics 'bad/#/x' has a # (allowed: as the whole of the last level"),
+        (("--topics", "a/#", "--topics", ""), 2, "--topics '' is empty"),
+        (("-o", "/nowhere/x.toml"), 2, "--out /nowhere/x.toml: is a folder, or lies in none"),
+        (("--port", "70000"), 2, "65535"),
+        (("--for", "0"), 2, "0.1"),
+        (("--for", "nan"), 2, "86400"),
     ],
 )
 def test_what_stands_in_the_way_is_said(options: tuple[str, ...], code: int, text: str) -> None:
     done = doctor(*options)
     assert done.exit_code == code
     assert text in done.stderr
+
+
+class Locked(Mosquitto):
+    """Knows one user, `reader`, whose password is `right`."""
+
+    def command(self) -> list[str]:
+        command = super().command()
+        subprocess.run(["mosquitto_passwd", "-c", "-b", str(self.folder / "users"), "reader", "right"], check=True)
+        path = self.folder / "mosquitto.conf"
+        text = path.read_text().replace("allow_anonymous true", "allow_anonymous false")
+        path.write_text(f"{text}\npassword_file {self.folder}/users\n")
+        return command
+
+
+def test_a_wrong_password_is_a_sentence_with_a_cure(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    (tmp_path / "secret").write_text("wrong\n")
+    user = ("--user", "reader", "--password-file", str(tmp_path / "secret"))
+    with Locked(tmp_path / "locked") as server:
+        assert server.port != mosquitto.port
+        refused = doctor("--port", str(server.port), *user)
+        (tmp_path / "secret").write_text("right\n")
+        let_in = doctor("--port", str(server.port), *user)
+    assert refused.exit_code == 3
+    assert refused.stderr.endswith(
+        "Not authorized: check user name, password and certificate here, and the rights of this client in the broker\n"
+    )
+    assert let_in.exit_code == 1  # nobody sends
+
+
+def test_a_broker_without_mqtt_5_is_told_from_one_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"\x20\x02\x00\x01")  # a CONNACK of 3.1.1: unacceptable protocol version
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = doctor("--port", str(server.getsockname()[1]))
+        thread.join()
+    assert done.exit_code == 3
+    assert "the doctor needs a broker with MQTT 5; the agent can do with 3.1.1" in done.stderr
 
 
 def test_an_interrupt_ends_the_listening_and_not_the_work(broker: Mosquitto) -> None:

@@ -66,7 +66,7 @@ def test_skab_valve1_0_is_stored_row_by_row_with_scores_and_alarms(
                 "Temperature",
                 "Thermocouple",
                 "Voltage",
-                "Volume_Flow_RateRMS",
+                "Volume Flow RateRMS",
             ):
                 assert len(query(tmp_path, "series", *window, "--channel", channel)) == len(lines)
             eventually(lambda: bool(query(tmp_path, "alarms", "--all", "--asset", "valve1")), "an alarm")

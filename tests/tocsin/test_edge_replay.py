@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from models import cli as models_cli
 from tocsin import edge_replay
 
 CONFIG = """
@@ -91,6 +93,44 @@ def test_a_picture_of_the_asset_is_written(config: Path) -> None:
         assert done.exit_code == 0, done.output
         assert (config.parent / name).read_bytes().startswith(head)
     assert "<td>m</td>" in (config.parent / "out.html").read_text()  # the unit of the configuration
+
+
+_RIG = "time;Volume Flow RateRMS;Température;温度;m/s;anomaly"
+
+
+def _trained(config: Path, header: str) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"2024-01-01 00:{i // 60:02}:{i % 60:02};" + ";".join(map(str, rng.normal(size=5))) for i in range(600)]
+    (config.parent / "rig.csv").write_text("\n".join([header, *lines]))
+    (config.parent / "edge.toml").write_text(
+        CONFIG.replace("*/level", "*/*")
+        .replace("range = [0, 10], ", "")
+        .replace('*" }]', "*\", models = ['rig.bundle'] }]")
+    )
+    layout = ["--separator", ";", "--time-column", "time", "--exclude", "anomaly"]
+    data, out = str(config.parent / "rig.csv"), str(config.parent / "rig.bundle")
+    made = CliRunner().invoke(models_cli.app, ["train", "anomaly", "--data", data, *layout, "--name", "rig", "-o", out])
+    assert made.exit_code == 0, made.output
+
+
+def test_a_model_fits_the_file_that_it_was_trained_on_whatever_its_columns_are_called(config: Path) -> None:
+    _trained(config, _RIG)
+    done = run(config, "rig.csv", "--separator", ";", "--exclude", "anomaly", "--asset", "Pumpe Süd", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["readings"], found["deadletters"]) == (3000 - 600, 0)
+    assert found["inferences"] > 500
+
+
+def test_a_model_with_the_names_of_an_earlier_version_is_told_with_the_cure(config: Path) -> None:
+    _trained(config, "time;Volume_Flow_RateRMS;a;b;c;anomaly")
+    text = (config.parent / "rig.csv").read_text().replace("Volume_Flow_RateRMS", "Volume Flow RateRMS")
+    (config.parent / "rig.csv").write_text(text)
+    done = run(config, "rig.csv", "--separator", ";", "--exclude", "anomaly", "--asset", "p")
+    assert done.exit_code == 0
+    assert (
+        "model 'rig' takes 'Volume_Flow_RateRMS', 'p' has 'Volume Flow RateRMS': train rig.bundle again" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

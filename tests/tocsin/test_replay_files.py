@@ -48,7 +48,7 @@ def test_types_tell_what_columns_mean(tmp_path: Path) -> None:
     layout = Layout(asset_column="unit", asset_prefix="pump-", exclude=("steps",))
     at = int(NOON.timestamp()) * SECOND
     assert read(written(tmp_path, columns), layout) == [
-        Row("pump-7", "Volume_Flow", at, 1.5),
+        Row("pump-7", "Volume Flow", at, 1.5),
         Row("pump-7", "open", at, 1.0),
         Row("pump-8", "open", at, 0.0),
     ]

@@ -1,15 +1,17 @@
 """Any CSV becomes readings, or an error that says where and what is allowed."""
 
+import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract.topics import clean_name
+from edge_agent.core.topics import TopicTemplate
+from models.contract.topics import clean_name, is_channel_name
 from tocsin.errors import UserError
 from tocsin.plant.messages import Row, packed, single, timestamp
-from tocsin.plant.replay import TOPIC, check_topic, messages
+from tocsin.plant.replay import TOPIC, check_levels, check_topic, level_name, messages
 from tocsin.plant.table import Layout, read_table
 
 SKAB = ["datetime;Pressure;Volume Flow RateRMS;anomaly\n", "2020-03-09 10:14:33;0.05;32.0;0.0\n"]
@@ -20,10 +22,10 @@ def read(lines: list[str], layout: Layout) -> list[Row]:
     return [row for rows in read_table(lines, layout, "file.csv") for row in rows]
 
 
-def test_a_file_with_a_header_gives_each_numeric_column_as_a_channel_with_a_name_safe_for_topics() -> None:
+def test_a_file_with_a_header_gives_each_numeric_column_as_a_channel_of_that_name() -> None:
     rows = read(SKAB, Layout(";", asset="valve1", exclude=("anomaly",)))
     time_ns = 1_583_748_873 * SECOND_NS
-    assert rows == [Row("valve1", "Pressure", time_ns, 0.05), Row("valve1", "Volume_Flow_RateRMS", time_ns, 32.0)]
+    assert rows == [Row("valve1", "Pressure", time_ns, 0.05), Row("valve1", "Volume Flow RateRMS", time_ns, 32.0)]
 
 
 def test_a_file_without_header_separated_by_blanks_counts_cycles_from_a_start() -> None:
@@ -49,7 +51,8 @@ def test_empty_cells_and_nan_are_no_readings() -> None:
         (["t,a\n", "1,2,3\n"], Layout(time_unit="s"), "line 2: 3 cells (allowed: 2"),
         (["t,a\n", "1,2\n"], Layout(time_unit="s", channels=("b",)), "no column 'b' (allowed: t, a)"),
         (["t,a\n", "1,word\n"], Layout(time_unit="s"), "no channel is left"),
-        (["t,a b,a_b\n", "1,2,3\n"], Layout(time_unit="s"), "allowed: distinct names"),
+        (["t,a,a\n", "1,2,3\n"], Layout(time_unit="s"), "allowed: distinct names"),
+        (["t,\x07\n", "1,2\n"], Layout(time_unit="s"), "column '\\x07' is no name of a channel (allowed: 1 to 500"),
         (["t,a\n", "1,2\n"], Layout("::"), "separator '::' (allowed: one character"),
         (["t,a\n", "1,2\n"], Layout(time_unit="s", asset="a/b"), "'a/b' is no name of an asset"),
     ],
@@ -71,6 +74,25 @@ def test_every_number_and_time_comes_through_exactly(cells: list[tuple[int, floa
 @given(st.text(max_size=80))
 def test_a_cleaned_name_is_one_safe_topic_level_or_empty(name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}|", clean_name(name))
+
+
+@given(st.text(max_size=80).map(str.strip).filter(is_channel_name))
+def test_every_name_that_a_channel_may_have_comes_through_and_is_a_level_of_a_topic(name: str) -> None:
+    (row,) = read(['t,"' + name.replace('"', '""') + '"\n', "1,2\n"], Layout(time_unit="s"))
+    assert row.channel == name
+    (message,) = messages((row,), TOPIC, pack=False)
+    assert message.topic.count("/") == TOPIC.count("/")
+    assert TopicTemplate.parse("factory/{line}/{asset}/{channel}").read(message.topic) == ("replay", level_name(name))
+    assert not set("+#") & set(message.topic)
+    assert json.loads(next(messages((row,), "f/{asset}", pack=True)).payload)["values"] == {name: 2.0}
+
+
+def test_two_columns_that_are_one_level_of_a_topic_are_refused() -> None:
+    known: dict[str, str] = {}
+    check_levels((Row("a", "m/s", 0, 1.0), Row("a", "Température", 0, 1.0)), known)
+    assert (level_name("m/s"), level_name("Température")) == ("m_s", "Température")
+    with pytest.raises(UserError, match="columns 'm/s' and 'm_s' are both 'm_s' in a topic"):
+        check_levels((Row("a", "m_s", 0, 1.0),), known)
 
 
 @given(st.integers(0, 4 * 10**18))

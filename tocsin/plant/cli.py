@@ -76,7 +76,9 @@ def replay(
     password_file: PasswordFile = None,
     layout: Layout,
     topic: Annotated[str, typer.Option(help="Template; default factory/replay/{asset}/{channel}.")] = "",
-    pack: Annotated[bool, typer.Option("--pack", help="One message a line, to factory/replay/{asset}.")] = False,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="One message a line, to factory/replay/{asset}; names stay as they are.")
+    ] = False,
     speed: Annotated[
         str, typer.Option(help="1 = as recorded, 10 = ten times; max = as fast as the broker takes it.")
     ] = "1",

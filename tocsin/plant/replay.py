@@ -1,8 +1,10 @@
 """Publishes a recorded file over MQTT: as fast as it was recorded, faster, or as fast as the broker takes it."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -14,6 +16,7 @@ from tocsin.plant.table import Layout, read_table
 TOPIC = "factory/replay/{asset}/{channel}"
 PACKED_TOPIC = "factory/replay/{asset}"
 _DRAIN_S = 30.0
+_IN_NO_LEVEL = re.compile(r"[+#/]")
 
 
 class Summary(NamedTuple):
@@ -30,7 +33,22 @@ def messages(rows: tuple[Row, ...], topic: str, *, pack: bool) -> Iterator[Messa
         if rows:
             yield packed(topic.format(asset=rows[0].asset), rows)
     else:
-        yield from (single(topic.format(asset=row.asset, channel=row.channel), row) for row in rows)
+        yield from (single(topic.format(asset=row.asset, channel=level_name(row.channel)), row) for row in rows)
+
+
+@cache
+def level_name(channel: str) -> str:
+    """A channel's name as a level of a topic: `m/s` is `m_s` there."""
+    return _IN_NO_LEVEL.sub("_", channel)
+
+
+def check_levels(rows: Iterable[Row], known: dict[str, str]) -> None:
+    """That no two channels share a level; `known`: those seen so far, added to. Raises UserError."""
+    for row in rows:
+        level = level_name(row.channel)
+        if (other := known.setdefault(level, row.channel)) != row.channel:
+            msg = f"columns {other!r} and {row.channel!r} are both {level!r} in a topic: --pack, or --exclude one"
+            raise UserError(msg)
 
 
 def check_topic(topic: str, *, pack: bool) -> str:
@@ -63,6 +81,7 @@ def replay(
     """
     check_topic(topic, pack=pack)
     published = lines = 0
+    levels: dict[str, str] = {}
     begin_s = time.monotonic()
 
     def acked(rows: tuple[Row, ...]) -> None:
@@ -73,6 +92,8 @@ def replay(
         try:
             for rows in _paced(read_table(file, layout, str(path)), speed, stop):
                 lines += 1
+                if not pack:
+                    check_levels(rows, levels)
                 for message in messages(rows, topic, pack=pack):
                     publisher.publish(message)
                 on_line()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal, NamedTuple, NoReturn
 
-from models.contract.topics import NAME_PATTERN, clean_name
+from models.contract.topics import is_channel_name
 from tocsin.errors import UserError
 from tocsin.plant.messages import Row
 
@@ -28,7 +28,7 @@ _UNIT_NS: dict[TimeUnit, int] = {
 }
 _LATEST_NS = 2**62  # 146 years: sums of two still fit in 64 bits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME = re.compile(NAME_PATTERN)
+_IN_NO_LEVEL = re.compile(r"[+#/]")  # of a topic
 _SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
 
@@ -71,7 +71,7 @@ def read_table(lines: Iterable[str], layout: Layout, source: str) -> Iterator[tu
 
 
 class Chosen(NamedTuple):
-    """Which columns of a table are read."""
+    """Which columns of a table are read. A channel is called as its column, without the blanks around it."""
 
     time: str
     channels: tuple[tuple[str, str], ...]  # column, and the channel's name
@@ -86,15 +86,20 @@ def choose(layout: Layout, header: Sequence[str], numeric: Iterable[str], source
             msg = f"{source}: there is no column {name!r} (allowed: {', '.join(header)})"
             raise UserError(msg)
     wanted = layout.channels or [name for name in numeric if name not in special]
-    channels = tuple((name, clean_name(name)) for name in wanted if name not in layout.exclude)
+    channels = tuple((name, name.strip()) for name in wanted if name not in layout.exclude)
     names = [channel for _, channel in channels]
     if not names:
         msg = f"{source}: no channel is left to publish (allowed: numeric columns of {', '.join(header)})"
         raise UserError(msg)
-    twice = sorted({name for name in names if names.count(name) > 1 or not name})
-    if twice:
-        msg = f"{source}: channels {twice} stand for no or several columns (allowed: distinct names)"
-        raise UserError(msg)
+    for name in names:
+        if not is_channel_name(name):
+            msg = (
+                f"{source}: column {name!r} is no name of a channel (allowed: 1 to 500 characters that can be printed)"
+            )
+            raise UserError(msg)
+        if names.count(name) > 1:
+            msg = f"{source}: {name!r} stands for several columns (allowed: distinct names)"
+            raise UserError(msg)
     return Chosen(time, channels)
 
 
@@ -109,8 +114,8 @@ class AssetNames:
         """The asset's name; `place` names the row in errors. Raises UserError."""
         if raw not in self._known:
             asset = self._layout.asset_prefix + raw.strip()
-            if not _NAME.match(asset):
-                allowed = "1 to 64 letters, digits, '_', '.', '-', the first a letter or digit"
+            if not is_channel_name(asset) or _IN_NO_LEVEL.search(asset):
+                allowed = "1 to 500 characters that can be printed, without +, # and /"
                 column = self._layout.asset_column or "--asset"
                 refuse(self._source, place, column, f"{asset!r} is no name of an asset", allowed)
             self._known[raw] = asset
