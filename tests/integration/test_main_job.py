@@ -216,7 +216,7 @@ def test_a_replayed_pump_file_is_in_the_store_with_scores_and_an_alarm_that_name
         assert json.loads(replayed.stdout)["rows"] == n, replayed.stderr
         since = ("--asset", "pump-1", "--since", "2020-01-01", "--limit", "10000")
         eventually(lambda: len(query(tmp_path, "series", *since, "--channel", "anomaly_score")) == n, "a score a row")
-        for channel in ("Current", "Pressure", "Flow_Rate", "Voltage"):
+        for channel in ("Current", "Pressure", "Flow Rate", "Voltage"):
             assert len(query(tmp_path, "series", *since, "--channel", channel)) == n
         (alarm,) = query(tmp_path, "alarms", "--all", "--asset", "pump-1")
         assert "Pressure" in alarm["message"]
