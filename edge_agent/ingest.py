@@ -12,6 +12,7 @@ Invariants
 5. A dead letter that a person wants taken again goes in the commit of what comes of it: readings, or a new letter.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from edge_agent.ports import BirthFile, Clock, Journal, NoRoomError, SensorLink
 _log = structlog.get_logger()
 _TICK_S = 0.25  # how often silence is looked for
 _FULL_WAIT_S = 0.2
+_TELL_S = 60.0  # from one log line on dead letters to the next
 _AGAIN_S = 1.0  # how often dead letters to be taken again are looked for
 _AGAIN_LETTERS = 256
 _SECOND_NS = 1_000_000_000
@@ -58,6 +60,7 @@ class Ingest:
         self._recent, self._listened_before_ns = _recall(journal)
         self._heard_ns = self._listened_before_ns  # the listening clock when the last data came
         self._ticked_s = self._looked_s = 0.0
+        self._told_s, self._untold = -math.inf, 0  # dead letters that no log line has counted yet
         self._watchdog = Watchdog()
         self._nodes = Nodes(births, link, clock, metrics)
         self._intake = Intake(config, self._recent, self._nodes.host)
@@ -179,12 +182,14 @@ class Ingest:
         letters = [letter for entry in entries for letter in entry.deadletters]
         for letter in letters:
             self._metrics.deadletters.labels(letter.reason).inc()
-        if letters:
-            # One line a commit: a sender gone wild must not fill the disk with logs as well.
+        self._untold += len(letters)
+        if letters and time.monotonic() - self._told_s >= _TELL_S:
+            # A line a minute: a sender gone wild must not fill the disk with logs as well.
             last = letters[-1]
+            self._told_s, count, self._untold = time.monotonic(), self._untold, 0
             _log.warning(
                 "messages were set aside; `tocsin edge deadletters` lists them",
-                count=len(letters),
+                count=count,
                 last_topic=last.topic[:200],
                 last_reason=last.reason,
                 last_text=last.text[:200],

@@ -17,6 +17,21 @@ from pydantic_core import ErrorDetails
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[int | str, ...]
 
+# What is wrong with a value that is none, or of another kind, in TOML's words.
+_KINDS = {
+    "missing": "is missing",
+    "tuple_type": "a list is needed: [ … ]",
+    "list_type": "a list is needed: [ … ]",
+    "dict_type": "a table is needed: { key = value }",
+    "model_type": "a table is needed: { key = value }",
+    "model_attributes_type": "a table is needed: { key = value }",
+    "float_parsing": "a number is needed; the unit stands in the key's name",
+    "int_parsing": "a whole number is needed; the unit stands in the key's name",
+    "float_type": "a number is needed",
+    "int_type": "a whole number is needed",
+    "string_type": "text in quotes is needed",
+    "bool_type": "true or false is needed",
+}
 # What pydantic calls a limit, in words.
 _LIMITS = {
     "ge": "at least {}",
@@ -61,9 +76,7 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         close = difflib.get_close_matches(str(location[-1]), siblings, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
-        return f"{key}: unknown key; {hint}(allowed: {', '.join(siblings)})"
-    if kind == "missing":
-        return f"{key}: is missing"
+        return f"{key}: unknown key{'; ' + hint if hint else ' '}(allowed: {', '.join(siblings)})"
     if kind == "literal_error":
         return f"{key}: {fault['input']!r} is not possible (allowed: {context['expected']})"
     if kind == "union_tag_invalid":
@@ -71,6 +84,8 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{place}: {context['tag']!r} is not possible (allowed: {context['expected_tags']})"
     if kind == "union_tag_not_found":
         return f"{key}.{context['discriminator']}: is missing".replace("'", "")
+    if kind in _KINDS:
+        return f"{key}: {_KINDS[kind]}"
     text = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     limits = [words.format(context[name]) for name, words in _LIMITS.items() if name in context]
     return f"{key}: {text[:1].lower()}{text[1:]}" + (f" (allowed: {', '.join(limits)})" if limits else "")

@@ -88,6 +88,7 @@ def test_a_configuration_that_loads_comes_back_equal_from_the_json_that_the_jour
 FAULTS: list[tuple[str, str, str, str]] = [
     # (text of the example, what stands there instead, key, words)
     ('gateway = "gw-1"', 'gateway = "gw-1"\ngatway = "x"', "gatway", "did you mean 'gateway'"),
+    ('[{ filter = "hampel", window = 7 }]', '"hampel"', "channels[0].denoise", "a list is needed"),
     ("window = 7", "windw = 7", "channels[0].denoise[0].windw", "did you mean 'window'"),
     ("period_s = 0.5", "period_ms = 500", "assets[0].period_ms", "unknown key"),
     ('site = "north"', "", "site", "is missing"),
@@ -108,7 +109,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("period_s = 0.5", "period_s = inf", "assets[0].period_s", "finite"),
     ("period_s = 0.5", "hold_s = inf", "assets[0].hold_s", "finite"),
     ("port = 8883", "port = 0", "sensor_broker.port", "at least 1"),
-    ("port = 8883", 'port = "x"', "sensor_broker.port", "integer"),
+    ("port = 8883", 'port = "x"', "sensor_broker.port", "a whole number is needed"),
     ('key_file = "/etc/k.pem"', "", "sensor_broker", "cert_file and key_file go together"),
     ('cert_file = "/etc/c.pem"', "", "sensor_broker", "cert_file and key_file go together"),
     ("tls = true", "tls = false", "sensor_broker", "set tls = true, or allow_plaintext = true"),
