@@ -6,15 +6,17 @@ moves the clock as far. What a live agent ticks between two messages closes what
 
 Invariants
 1. Recorded messages give the live agent's results, bit for bit. Only a silence as long as `idle_s`, give or take a
-   tick, may end on its other side.
+   tick, may end on its other side. The end of a recording closes what is open, and is nobody's silence.
 2. A journal gives the very results that the live pipeline gave of it, from its first entry on. One whose beginning
-   was trimmed cannot warm up filters, windows and alarms as it did.
+   was trimmed cannot warm up filters, windows and alarms as it did. Under another configuration it gives what that
+   would have made of the same readings.
 """
 
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from contextlib import contextmanager
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
@@ -33,7 +35,6 @@ from models.contract.batch import Batch
 _MESSAGES = 256  # an entry, at most; results do not depend on it
 _ENTRIES = 256  # a step of the pipeline, at most; nor on this
 _TICK_NS = 250_000_000  # as often as the live agent looks for silence
-_SECOND_NS = 1_000_000_000
 _LONG_AGO_NS = -(1 << 62)
 _EXAMPLES = 5
 
@@ -43,6 +44,7 @@ class Replay:
 
     def __init__(self, config: EdgeConfig) -> None:
         self._config = config
+        self.used = config  # the last configuration that was: a journal has its own
         self.deadletters: Counter[str] = Counter()  # by reason
         self.examples: dict[str, DeadLetter] = {}  # one a text, the first few
 
@@ -51,21 +53,38 @@ class Replay:
 
         Raises BundleError, StartError.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            shelf = ModelShelf(Path(scratch), self._config.inference)
-            paths = sorted({path for rule in self._config.assets for path in rule.models})
-            digests = {str(path): shelf.adopt(path) for path in paths}
-            pipeline = Pipeline(shelf.find)
-            yield from self._results(pipeline, chain([self._configured(digests)], self._entries(messages)))
+        with self._pipeline() as pipeline:
+            yield from self._results(pipeline, self._entries(messages))
+            results = Results()
+            pipeline.end(results)
+            yield from self._batches(results)
 
-    def of_journal(self, on_read: Callable[[int, int], None] = lambda _done, _total: None) -> Iterator[Batch]:
+    def of_journal(
+        self, on_read: Callable[[int, int], None] = lambda _done, _total: None, *, use_config: bool = False
+    ) -> Iterator[Batch]:
         """Results of the agent's journal, with its own configurations and models; CONFIG's, where it begins without.
 
         `on_read(done, total)`: how many positions were read, and how many there are.
+        `use_config`: CONFIG and its models instead, from the first entry to the last.
         Raises BundleError, StartError.
         """
+        entries = self._journalled(on_read)
+        if use_config:
+            with self._pipeline() as pipeline:
+                yield from self._results(pipeline, (one for one in entries if not isinstance(one, Configured)))
+            return
         pipeline = Pipeline(ModelShelf(self._config.state_dir / "models", self._config.inference).find)
-        yield from self._results(pipeline, self._with_a_configuration(self._journalled(on_read)))
+        yield from self._results(pipeline, self._with_a_configuration(entries))
+
+    @contextmanager
+    def _pipeline(self) -> Iterator[Pipeline]:
+        """With CONFIG taken over, its models adopted."""
+        with tempfile.TemporaryDirectory() as scratch:
+            shelf = ModelShelf(Path(scratch), self._config.inference)
+            paths = sorted({path for rule in self._config.assets for path in rule.models})
+            pipeline = Pipeline(shelf.find)
+            pipeline.run([self._configured({str(path): shelf.adopt(path) for path in paths})], Results())
+            yield pipeline
 
     def _results(self, pipeline: Pipeline, entries: Iterable[JournalEntry]) -> Iterator[Batch]:
         heap.keep_freed_memory()
@@ -73,8 +92,12 @@ class Replay:
         while some := list(islice(source, _ENTRIES)):
             results = Results()
             pipeline.run(some, results)
-            if results.rows:
-                yield results.batch(self._config.site, self._config.gateway, "replay", 1)
+            self.used = pipeline.config or self.used
+            yield from self._batches(results)
+
+    def _batches(self, results: Results) -> Iterator[Batch]:
+        if results.rows:
+            yield results.batch(self._config.site, self._config.gateway, "replay", 1)
 
     def _configured(self, digests: dict[str, str]) -> Configured:
         return Configured(arrival_ns=0, config=self._config.model_dump_json(), digests=digests)
@@ -92,20 +115,16 @@ class Replay:
     def _entries(self, messages: Iterable[Message]) -> Iterator[JournalEntry]:
         recent = Recent()
         intake = Intake(self._config, recent)
-        begun_ns = ticked_ns = None
+        begun_ns = None
         for ticked_ns, group in groupby(_ticked(messages), key=itemgetter(0)):
             begun_ns = ticked_ns if begun_ns is None else begun_ns
-            yield _tick(ticked_ns, begun_ns)
+            yield Tick(arrival_ns=ticked_ns, listened_ns=ticked_ns - begun_ns)
             while some := [message for _, message in islice(group, _MESSAGES)]:
                 entry = intake.take(some)
                 recent.add(entry.keys, entry.packet_ids)
                 self._count(entry.deadletters)
                 if len(entry.readings.index) or entry.waveforms:
                     yield Data.of(some[-1].arrival_ns, entry.readings, entry.waveforms)
-        if ticked_ns is not None and begun_ns is not None:
-            # As long a silence as closes every open frame.
-            idle_s = max(rule.idle_s for rule in self._config.assets)
-            yield _tick(ticked_ns + int(idle_s * _SECOND_NS) + _SECOND_NS, begun_ns)
 
     def _count(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
@@ -125,10 +144,6 @@ class Replay:
                         yield entry
         except examine.ExamineError as error:
             raise StartError(str(error)) from error
-
-
-def _tick(now_ns: int, begun_ns: int) -> Tick:
-    return Tick(arrival_ns=now_ns, listened_ns=now_ns - begun_ns)
 
 
 def _ticked(messages: Iterable[Message]) -> Iterator[tuple[int, Message]]:

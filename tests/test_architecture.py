@@ -203,7 +203,7 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
     [
         (
             "edge_agent/core/decode",
-            ["cbor", "json", "line_protocol", "msgpack", "raw", "senml", "sparkplug"],
+            ["cbor", "json", "line_protocol", "msgpack", "raw", "senml", "sparkplug", "text"],
             [
                 "cbor_reader",
                 "compression",
@@ -257,6 +257,7 @@ def test_the_table_of_decoders_names_each_file_of_its_folder() -> None:
         "senml-json": "senml",
         "senml-cbor": "senml",
         "influx-line": "line_protocol",
+        "text": "text",
     }
 
 

@@ -51,12 +51,20 @@ def replay(
     plot_asset: Annotated[str, typer.Option(help="Default: the one with the most alarms.")] = "",
     plot_channels: Annotated[str, typer.Option(help="Channels a,b,c; default: 8, those of the models first.")] = "",
     layout: Layout,
+    use_config: Annotated[
+        bool,
+        typer.Option(
+            "--use-config",
+            help="Replay the journal with CONFIG's rules and models instead of those that held when it was written.",
+        ),
+    ] = False,
     topic: Annotated[str, typer.Option(help="Where rows come from; default: a template of CONFIG.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Run the pipeline of CONFIG over a file or over the agent's journal, without any broker.
+    """Run the agent's pipeline over a file or over the agent's journal, without any broker.
 
-    The numbers are those that the live agent gives for the same readings.
+    The numbers are those that the live agent gives for the same readings: of a file with the rules and models of
+    CONFIG, of the journal with those that held when it was written.
 
     For example: tocsin edge replay edge.toml pump.csv --asset pump-1 --out scores.parquet --plot pump.html
     """
@@ -71,13 +79,14 @@ def replay(
         run, recording = Replay(settings), Recording(plot_asset) if plot else None
         with _progress() as on_read:
             if file is None:
-                batches = run.of_journal(on_read)
+                batches = run.of_journal(on_read, use_config=use_config)
             else:
                 rows = read_messages(file, layout, topic or _packed_topic(settings), on_read)
                 batches = run.of_messages(rows)
             seen: defaultdict[str, set[str]] = defaultdict(set)
             summary = _consume(batches, out, recording, seen)
         _report(summary, run, as_json=as_json)
+        _tell_other_rules(settings, run.used)
         for sentence in renamed_inputs(settings, seen):
             typer.echo(sentence, err=True)
         if plot and recording:
@@ -106,8 +115,21 @@ def _report(summary: dict[str, Any], run: "Replay", *, as_json: bool) -> None:
         typer.echo("  ".join(f"{name} {count}" for name, count in quality.items()))
     for letter in run.examples.values():
         typer.echo(f"set aside: {letter.topic}: {letter.reason}: {letter.text}", err=True)
-    if counts["readings"] and not counts["inferences"]:
+    has_models = any(rule.models for rule in run.used.assets)
+    if has_models and counts["readings"] and not counts["inferences"]:
         typer.echo("no score: no rule of `assets` with a model fits the asset, or a channel is missing", err=True)
+
+
+def _tell_other_rules(settings: EdgeConfig, used: EdgeConfig) -> None:
+    """Whoever has changed CONFIG since must not take the journal's results for those of the change."""
+    changed = [name for name in ("topics", "channels", "assets") if getattr(used, name) != getattr(settings, name)]
+    if changed:
+        listed = " and ".join(f"`{name}`" for name in changed)
+        typer.echo(
+            f"replayed as journalled, whose last configuration has other {listed} than CONFIG: give --use-config "
+            "for CONFIG's rules and models",
+            err=True,
+        )
 
 
 def _check_extras(file: Path | None, out: Path | None, plot: Path | None) -> None:

@@ -18,7 +18,7 @@ Paths = Path | Annotated[tuple[Path, ...], Field(min_length=1)]  # several: the 
 
 # Settings beyond template, format and compression, and the formats that take them.
 _CONTENT = frozenset({"json", "msgpack", "cbor"})
-_TEXTUAL = _CONTENT | {"senml-json", "senml-cbor", "influx-line"}
+_TEXTUAL = _CONTENT | {"senml-json", "senml-cbor", "influx-line", "text"}
 _TAKEN_BY = (
     {"fields": _CONTENT, "nulls": _CONTENT, "quality_codes": _CONTENT, "time_unit": _CONTENT | {"influx-line"}}
     | dict.fromkeys(("booleans", "numbers_in_text", "decimal_comma", "texts"), _TEXTUAL)
@@ -48,14 +48,16 @@ class Topic(Strict):
     """
 
     template: str
-    format: Literal["json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "raw", "sparkplug-b"] = "json"
+    format: Literal[
+        "json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "text", "raw", "sparkplug-b"
+    ] = "json"
     compression: Literal["none", "gzip", "zstd"] = "none"
     fields: Fields | None = Field(None, description="where the payload keeps what, if not under the usual keys")
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = Field("auto", description="auto: told by a number's size")
     quality_codes: Literal["opc-ua", "opc-classic"] | None = Field(
         None, description="what numbers in fields.quality are"
     )
-    numbers_in_text: bool = False
+    numbers_in_text: bool = Field(False, description="of format text always")
     decimal_comma: bool = Field(False, description="in numbers in text: 21,5")
     booleans: Literal["number", "refuse"] | None = Field(None, description="unset: what is usual for the format")
     nulls: Literal["refuse", "skip"] = Field("refuse", description="skip: leaves this value out, the message counts")
@@ -89,7 +91,7 @@ class Topic(Strict):
         if self.format == "sparkplug-b" and self.compression != "none":
             msg = 'compression is not for format = "sparkplug-b"'
             raise ValueError(msg)
-        if self.decimal_comma and not self.numbers_in_text:
+        if self.decimal_comma and not self.numbers_in_text and self.format != "text":
             msg = "decimal_comma needs numbers_in_text = true"
             raise ValueError(msg)
         return self
@@ -105,14 +107,18 @@ class Topic(Strict):
         return self
 
     @model_validator(mode="after")
+    def _a_channel_is_named(self) -> "Topic":
+        if self.format in {"raw", "text"} and "{channel}" not in self.template:
+            msg = f'template {self.template!r}: format = "{self.format}" needs {{channel}}: its payloads name none'
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _raw_is_described(self) -> "Topic":
         if self.format != "raw":
             return self
         if self.dtype is None or self.rate_hz is None:
             msg = 'format = "raw" needs dtype and rate_hz: its payloads do not say what they are'
-            raise ValueError(msg)
-        if "{channel}" not in self.template:
-            msg = f'template {self.template!r}: format = "raw" needs {{channel}}: its payloads name none'
             raise ValueError(msg)
         if not self.scale:
             msg = "scale 0 leaves nothing of the samples"

@@ -123,6 +123,14 @@ class Pipeline:
         self._reporting.tell(catalogue.channels, ids, rows, results)
         self._finish(frames, results)
 
+    def end(self, results: Results) -> None:
+        """No more will come: open frames close and what is kept back is reported, but nobody has fallen silent."""
+        catalogue = self._catalogue
+        idle_ns = int(catalogue.grid.idle_ns.max(initial=0))
+        frames = self._align.tick(catalogue.grid, self._align.listened_ns + idle_ns + 1)
+        self._reporting.flush(catalogue.channels, np.ones(len(catalogue.channels), bool), results)
+        self._finish(frames, results)
+
     def _finish(self, frames: Frames, results: Results) -> None:
         """From frames on the grid to scores and alarms."""
         if not len(frames.asset):

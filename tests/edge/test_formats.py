@@ -46,6 +46,20 @@ def test_the_table_has_each_reason_and_each_format() -> None:
     assert {case.setting.format for case in READ} >= set(formats) - {"sparkplug-b"}
 
 
+@pytest.mark.parametrize(
+    ("payload", "setting"),
+    [
+        (b'{"name": "press five"}', "`states`, `texts` or `fields`"),
+        (b'{"data": {"t": 3}}', "`states`, `texts` or `fields`"),
+        (b'{"a": true}', "`booleans`"),
+        (b'{"a": null}', "`nulls`"),
+    ],
+)
+def test_a_refused_value_names_the_settings_that_would_say_what_it_means(payload: bytes, setting: str) -> None:
+    with pytest.raises(DecodeError, match=f"is no finite number; {setting} of the topic"):
+        decode(topic(), payload, None)
+
+
 def test_a_message_is_timed_if_all_its_readings_are() -> None:
     for case in READ:
         decoded = decode(case.setting, case.payload, case.channel)
@@ -195,6 +209,8 @@ def test_the_fast_way_is_for_plain_json_however_its_values_are_read() -> None:
         ({"format": "senml-cbor", "time_unit": "s"}, "time_unit is for"),
         ({"format": "raw", "dtype": "<i2", "rate_hz": 1.0, "states": {"ON": 1}}, "states is for"),
         ({"decimal_comma": True}, "numbers_in_text"),
+        ({"format": "text", "fields": {"value": "a"}}, "fields is for"),
+        ({"format": "text", "template": "f/{asset}"}, "channel"),
         ({"quality_codes": "opc-ua"}, "fields.quality"),
         ({"states": {"ON": "x"}}, "states"),
         ({"compression": "brotli"}, "compression"),

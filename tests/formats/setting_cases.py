@@ -164,6 +164,13 @@ READ: list[tuple[dict[str, Any], Any, str | None, list[Row], int]] = [
     ({"nulls": "skip"}, {"ts": [5, 6], "values": {"a": [1, None], "b": [None, None]}}, None, [("a", 5 * SECOND, 1)], 3),
     ({"booleans": "number"}, {"ts": [5], "values": [True]}, "t", [("t", 5 * SECOND, 1.0)], 0),
     ({"numbers_in_text": True}, {"ts": [5], "values": ["2.5"]}, "t", [("t", 5 * SECOND, 2.5)], 0),
+    # A value alone.
+    ({"states": {"IDLE": 0, "RUNNING": 1}}, "RUNNING", "t", [("t", None, 1.0)], 0),
+    ({"numbers_in_text": True}, "21.7", "t", [("t", None, 21.7)], 0),
+    ({"numbers_in_text": True, "decimal_comma": True}, "21,7", "t", [("t", None, 21.7)], 0),
+    ({"booleans": "number"}, True, "t", [("t", None, 1.0)], 0),
+    ({"texts": "skip"}, "x", "t", [], 1),
+    ({"nulls": "skip"}, None, "t", [], 1),
 ]
 
 # What a payload says of the quality, as what it is read when numbers are of OPC UA, and of classic OPC; None: refused.
@@ -225,6 +232,9 @@ REFUSED: list[tuple[dict[str, Any], Any, str | None, str]] = [
     ({"nulls": "skip"}, {"a": []}, None, "value"),
     ({"texts": "skip"}, {"a": None}, None, "value"),
     ({"states": {"ON": 1}}, {"a": "OFF"}, None, "value"),
+    ({"states": {"ON": 1}}, "OFF", "t", "value"),
+    ({"states": {"ON": 1}}, "ON", None, "shape"),
+    ({"states": {"ON": 1}, "fields": {"value": "v"}}, "ON", "t", "shape"),
 ]
 
 SENML: list[tuple[dict[str, Any], list[dict[str, Any]], list[Row] | str, int]] = [

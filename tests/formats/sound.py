@@ -23,6 +23,7 @@ REASONS = frozenset(
         "json",
         "line",
         "msgpack",
+        "text",
     }
 )
 _INT64 = range(-(2**63), 2**63)

@@ -2,7 +2,7 @@
 
 import orjson
 
-from tests.formats import binary_cases, json_cases, line_cases, senml_cases, setting_cases
+from tests.formats import binary_cases, json_cases, line_cases, senml_cases, setting_cases, text_cases
 from tests.formats.binary_cases import COMPRESSORS, ENCODERS
 from tests.formats.case import Case, topic
 
@@ -20,6 +20,7 @@ CASES: list[Case] = [
     *senml_cases.CASES,
     *line_cases.CASES,
     *setting_cases.CASES,
+    *text_cases.CASES,
     *_SAME,
 ]
 READ = [case for case in CASES if not isinstance(case.expected, str)]

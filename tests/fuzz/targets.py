@@ -17,7 +17,7 @@ from tests.formats.sound import assert_sound
 from tests.formats.table import CASES
 from tests.sparkplug_node import M, payload, topic
 
-FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "raw")
+FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "text", "raw")
 COMPRESSIONS = ("gzip", "zstd")
 NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake")
 # For the fuzzer to build with, beside what it finds in the code.

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from edge_agent.adapters.journal_sqlite import SqliteJournal
+from edge_agent.config import load
+from edge_agent.core.entries import Configured, Data
+from edge_agent.core.intake import Intake, Message
+from edge_agent.core.recent import Recent
 from models import cli as models_cli
 from tocsin import edge_replay
 
@@ -32,6 +38,8 @@ T0 = 1_704_067_200_000_000_000
 def config(tmp_path: Path) -> Path:
     (tmp_path / "edge.toml").write_text(CONFIG)
     (tmp_path / "tank.csv").write_text(TANK)
+    (tmp_path / "semi.csv").write_text(TANK.replace(",", ";"))
+    (tmp_path / "decimal.csv").write_text(TANK.replace(",", ";").replace(".", ","))
     return tmp_path / "edge.toml"
 
 
@@ -145,7 +153,13 @@ def test_a_model_with_the_names_of_an_earlier_version_is_told_with_the_cure(conf
         (["tank.csv", "--plot", "no/out.png"], "no/out.png: there is no folder"),
         (["tank.csv", "--plot", "out.png", "--plot-asset", "x"], "no reading of asset 'x' (there are: replay)"),
         (["tank.csv", "--plot", "out.png", "--plot-channels", "x"], "no such channel of replay (there are: level)"),
-        (["tank.csv", "--separator", "tab"], "no channel is left"),
+        (
+            ["tank.csv", "--separator", "tab"],
+            "is left (allowed: numeric columns besides the time; found: 'time,level'); is the separator 'tab'?",
+        ),
+        (["semi.csv"], "found: 'time;level'); is the separator ','?"),
+        (["semi.csv", "--exclude", "level"], "no column 'level' (allowed: time;level); is the separator ','?"),
+        (["decimal.csv"], "line 2: 2 cells (allowed: 1, as many as there are columns); is the separator ','?"),
         (["tank.csv", "--time-column", "when"], "tank.csv: there is no column 'when' (allowed: time, level)"),
     ],
 )
@@ -154,6 +168,59 @@ def test_a_fault_is_named_with_what_is_allowed(config: Path, arguments: list[str
     assert done.exit_code == 2
     assert words in done.stderr
     assert bool(done.stdout) == any(word.startswith("--plot-") for word in arguments)  # the numbers are there by then
+
+
+def test_the_end_of_a_file_reports_what_was_kept_back_and_is_no_silence(config: Path) -> None:
+    """Two channels: `level` looks for silence, `slow` is reported where its line ends."""
+    rules = """[
+        { match = "*/level", no_data_factor = 3.0 },
+        { match = "*/slow", report = { filter = "swinging-door", band = 0.1 } },
+    ]"""
+    text = re.sub(r"channels = .*", f"channels = {rules}", CONFIG).replace(
+        'match = "*" }', 'match = "*", idle_s = 60.0 }'
+    )
+    config.write_text(text)
+    lines = "".join(f"2024-01-01T00:00:{second:02},{second},5\n" for second in range(40))
+    (config.parent / "two.csv").write_text("time,level,slow\n" + lines)
+    done = run(config, "two.csv", "--out", "out.csv", "--json")
+    assert json.loads(done.stdout)["quality"] == {"good": 42}
+    written = (config.parent / "out.csv").read_text()
+    assert f"reading,{T0 + 39 * 10**9},replay,slow,value,5.0" in written  # the last of a file, and the first
+
+
+def _journal(config: Path) -> None:
+    """As the agent writes it: the configuration, and a reading out of its range."""
+    settings = load(config)
+    settings.state_dir.mkdir()
+    recent = Recent()
+    rows = [{"ts": (T0 + second * 10**9) // 10**6, "values": {"level": 99}} for second in range(3)]
+    messages = [Message("factory/l/tank", json.dumps(row).encode(), T0) for row in rows]
+    readings = Intake(settings, recent).take(messages).readings
+    with closing(SqliteJournal(settings.state_dir / "journal.db", 1 << 26, 1e9, 10)) as journal:
+        configured = Configured(arrival_ns=T0, config=settings.model_dump_json(), digests={})
+        journal.append([configured, Data.of(T0, readings, [])])
+
+
+def test_a_journal_replayed_under_rules_that_config_no_longer_has_says_so(config: Path) -> None:
+    _journal(config)
+    assert run(config).stdout.endswith("bad: range 3\n")
+    assert run(config).stderr == ""
+    config.write_text(CONFIG.replace("[0, 10]", "[0, 100]"))
+    done = run(config)
+    assert done.stdout.endswith("bad: range 3\n")
+    assert done.stderr == (
+        "replayed as journalled, whose last configuration has other `channels` than CONFIG: "
+        "give --use-config for CONFIG's rules and models\n"
+    )
+    done = run(config, "--use-config")
+    assert (done.exit_code, done.stdout) == (0, "readings 3  inferences 0  alarms 0  deadletters 0\n")
+    assert done.stderr == ""
+
+
+def test_that_there_is_no_score_is_told_only_where_a_model_is_named(config: Path) -> None:
+    assert run(config, "tank.csv").stderr == ""
+    _trained(config, _RIG)
+    assert "no score: no rule of `assets`" in run(config, "tank.csv").stderr
 
 
 @pytest.mark.parametrize(

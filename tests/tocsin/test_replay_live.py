@@ -29,6 +29,7 @@ from edge_agent.processing import Processing
 from edge_agent.replay import Replay
 from models.bundle import Channel
 from models.contract.batch import Batch, decode_batch
+from models.contract.quality import Quality
 from models.training.pca import fit_pca
 from models.training.pca_export import write_pca_bundle
 from tests.edge.test_pipeline import Rows, rows_of
@@ -185,8 +186,7 @@ def test_a_tick_stands_only_before_messages_that_move_the_recorded_time(bundle: 
     with patch.object(Pipeline, "run", watched):
         list(Replay(config_of(tmp_path, bundle)).of_messages(messages))
     moved = [int(s * SECOND) for s in [*hours, 3600 * 49 + 0.3, 3600 * 49 + 0.6, 3600 * 49 + 0.9]]
-    assert ticks[:-1] == moved
-    assert ticks[-1] == moved[-1] + 3 * SECOND  # to the end of `idle_s`: every open frame closes
+    assert ticks == moved
 
 
 def test_a_journal_whose_first_configuration_was_trimmed_is_read_with_that_of_the_file(
@@ -209,3 +209,36 @@ def test_a_journal_whose_first_configuration_was_trimmed_is_read_with_that_of_th
     assert found.scores
     assert done[-1] == (len(entries) - 1, len(entries) - 1)
     assert done == sorted(done)
+
+
+def test_a_journal_is_replayed_under_another_configuration_as_if_that_had_been_live(
+    bundle: Path, tmp_path: Path
+) -> None:
+    messages = steady(range(20))
+    written, other = (tmp_path / name for name in ("written", "other"))
+    (written / "models").mkdir(parents=True)
+    other.mkdir()
+    config = config_of(written, bundle)
+    rules = (config.channels[0].model_copy(update={"range": (-50.0, 5.0)}), *config.channels[1:])
+    changed = config.model_copy(update={"channels": rules})
+    before = rows(live(config, messages, bundle))
+    expected = rows(live(changed.model_copy(update={"state_dir": other}), messages, bundle))
+    assert {row[4] for row in expected.readings} > {row[4] for row in before.readings} == {Quality.GOOD}
+    replay = Replay(changed)
+    assert rows(replay.of_journal(use_config=True)) == expected
+    assert replay.used.channels == changed.channels
+    replay = Replay(changed)
+    assert rows(replay.of_journal()) == before
+    assert replay.used.channels == config.channels
+
+
+def test_models_of_the_configuration_are_adopted_for_a_journal_that_was_written_without(
+    bundle: Path, tmp_path: Path
+) -> None:
+    config = config_of(tmp_path, bundle)
+    bare = config.model_copy(update={"assets": (config.assets[0].model_copy(update={"models": ()}),)})
+    assert not rows(live(bare, steady(range(20)), bundle)).scores
+    for kept in (tmp_path / "models").iterdir():
+        kept.unlink()
+    assert rows(Replay(config).of_journal(use_config=True)).scores
+    assert not list((tmp_path / "models").iterdir())  # the agent's own are left alone

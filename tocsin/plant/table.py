@@ -65,6 +65,7 @@ def read_table(lines: Iterable[str], layout: Layout, source: str) -> Iterator[tu
     for line, row in cells:
         if len(row) != len(header):
             msg = f"{source}: line {line}: {len(row)} cells (allowed: {len(header)}, as many as there are columns)"
+            msg += _asked(layout)
             raise UserError(msg)
         reader = reader or _LineReader(layout, header, row, source)
         yield reader.read(line, row)
@@ -77,19 +78,23 @@ class Chosen(NamedTuple):
     channels: tuple[tuple[str, str], ...]  # column, and the channel's name
 
 
-def choose(layout: Layout, header: Sequence[str], numeric: Iterable[str], source: str) -> Chosen:
-    """The columns that `layout` means in a table with this header, of which some are numeric. Raises UserError."""
+def choose(layout: Layout, header: Sequence[str], numeric: Iterable[str], source: str, hint: str = "") -> Chosen:
+    """The columns that `layout` means in a table with this header, of which some are numeric. Raises UserError.
+
+    `hint`: ends an error that tells that the header may have been read wrongly.
+    """
     time = layout.time_column or header[0]
     special = {time, layout.asset_column}
     for name in (*special, *layout.channels, *layout.exclude):
         if name and name not in header:
             msg = f"{source}: there is no column {name!r} (allowed: {', '.join(header)})"
-            raise UserError(msg)
+            raise UserError(msg + (hint if len(header) == 1 else ""))
     wanted = layout.channels or [name for name in numeric if name not in special]
     channels = tuple((name, name.strip()) for name in wanted if name not in layout.exclude)
     names = [channel for _, channel in channels]
     if not names:
-        msg = f"{source}: no channel is left to publish (allowed: numeric columns of {', '.join(header)})"
+        found = ", ".join(map(repr, header))
+        msg = f"{source}: no channel is left (allowed: numeric columns besides the time; found: {found}){hint}"
         raise UserError(msg)
     for name in names:
         if not is_channel_name(name):
@@ -128,7 +133,7 @@ class _LineReader:
     def __init__(self, layout: Layout, header: tuple[str, ...], first: Sequence[str], source: str) -> None:
         self._layout, self._source = layout, source
         numeric = [name for name, cell in zip(header, first, strict=True) if _number(cell) is not None]
-        chosen = choose(layout, header, numeric, source)
+        chosen = choose(layout, header, numeric, source, _asked(layout))
         position = {name: i for i, name in enumerate(header)}
         self._time, self._time_at = chosen.time, position[chosen.time]
         self._channels = [(position[name], name, channel) for name, channel in chosen.channels]
@@ -177,6 +182,10 @@ def refuse(source: str, place: str, column: str, what: str, allowed: str) -> NoR
     """Raises UserError: `place` names the line or row, `what` says what stands there."""
     msg = f"{source}: {place}, column {column!r}: {what} (allowed: {allowed})"
     raise UserError(msg) from None
+
+
+def _asked(layout: Layout) -> str:
+    return f"; is the separator {layout.separator!r}?"
 
 
 def _number(text: str) -> float | None:

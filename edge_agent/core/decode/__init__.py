@@ -13,6 +13,7 @@ from edge_agent.core.decode.msgpack import decode_msgpack
 from edge_agent.core.decode.raw import raw_decoder
 from edge_agent.core.decode.rules import COUNTING, PLAIN, Rules, rules_of
 from edge_agent.core.decode.senml import decode_senml_cbor, decode_senml_json
+from edge_agent.core.decode.text import decode_text
 from edge_agent.core.readings import Decoded
 
 # (payload, asset, channel of the topic or None, arrival_ns) -> what it holds. Raises DecodeError and nothing else.
@@ -37,6 +38,7 @@ DECODERS: dict[str, FormatDecoder] = {
     "senml-json": decode_senml_json,
     "senml-cbor": decode_senml_cbor,
     "influx-line": decode_line_protocol,
+    "text": decode_text,
 }
 _COUNT_BOOLEANS = frozenset({"senml-json", "senml-cbor", "influx-line"})  # they have a type of their own for them
 

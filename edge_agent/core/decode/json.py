@@ -1,5 +1,6 @@
 """JSON payloads of these shapes, told apart by their keys.
 
+    21.5                                                      one value of any kind (the topic names the channel)
     {"ts": 1700000000123, "value": 21.5}                      one reading (the topic names the channel)
     {"ts": …, "values": {"temperature": 21.5, …}}             many channels of an asset; also flat:
     {"ts": …, "temperature": 21.5, "pressure": 2.1}

@@ -20,7 +20,7 @@ from models.contract.quality import Quality
 def decode_content(content: object, asset: str, channel: str | None, arrival_ns: int, rules: Rules = PLAIN) -> Decoded:
     """Raises DecodeError and nothing else."""
     reader = _Reader(asset, channel, arrival_ns, rules)
-    if channel is not None and rules.places.is_usual and isinstance(content, int | float):
+    if channel is not None and rules.places.is_usual and (content is None or isinstance(content, int | float | str)):
         reader.add(channel, None, content)
     else:
         for item in items(content, rules.places.items):

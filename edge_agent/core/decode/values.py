@@ -38,7 +38,7 @@ class Conversion(NamedTuple):
             return self._of_text(raw, name)
         elif raw is None and self.nulls == "skip":
             return None
-        raise DecodeError("value", f"{name:.60}: {brief(raw):.60} is no finite number")
+        raise DecodeError("value", f"{name:.60}: {brief(raw):.60} is no finite number{_cure(raw)}")
 
     def numbers(self, raws: Sequence[object], name: str) -> tuple[NDArray[np.float64], NDArray[np.intp] | None]:
         """The values of a column, and the positions of those that are not left out: None means all of them.
@@ -66,5 +66,14 @@ class Conversion(NamedTuple):
                     return value
         if self.texts == "skip":
             return None
-        allowed = f"; allowed are {', '.join(self.states):.120}" if self.states else ""
+        allowed = f"; allowed are {', '.join(self.states):.120}" if self.states else _cure(raw)
         raise DecodeError("value", f"{name:.60}: {brief(raw):.60} is no finite number{allowed}")
+
+
+def _cure(raw: object) -> str:
+    """Which settings are for values of that kind; empty: none."""
+    if isinstance(raw, str | bytes | list | dict):
+        return "; `states`, `texts` or `fields` of the topic say what it means"
+    if raw is None or isinstance(raw, bool):
+        return f"; `{'nulls' if raw is None else 'booleans'}` of the topic says what it means"
+    return ""
