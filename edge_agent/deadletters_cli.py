@@ -20,10 +20,15 @@ from edge_agent.core.intake import DeadLetter
 from edge_agent.journal_cli import exit_codes, moment, written
 from models.contract.config_errors import ConfigError
 
+_LISTED = 20
+
 
 def deadletters(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The agent's TOML file.")],
-    limit: Annotated[int, typer.Option(min=1, help="How many to list, newest first.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many, newest first. Default: 20 in a list, all with --rerun and --summary."),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Only those set aside for this reason, such as unknown_channel.")] = "",
     topic: Annotated[str, typer.Option(help="Only those of topics that fit this MQTT filter.")] = "#",
     since: Annotated[str, typer.Option(help="Only those that came since: ISO 8601; without a zone it is UTC.")] = "",
@@ -31,6 +36,7 @@ def deadletters(
         Path | None, typer.Option("--export", "-o", metavar="FILE.jsonl", help="Write them, oldest first, to a file.")
     ] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Have the agent take them again, as they came.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Count them by topic and reason, newest first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """List the messages that were set aside: when, from which topic, why, and their first bytes. The agent may run.
@@ -41,16 +47,40 @@ def deadletters(
     births and deaths hold only in the order in which they came.
     """
     with exit_codes():
-        if export and rerun:
-            raise ConfigError("--export and --rerun: one after the other")
+        if (export is not None) + rerun + summary > 1:
+            named = [("--export", export), ("--rerun", rerun), ("--summary", summary)]
+            raise ConfigError(f"{' and '.join(name for name, value in named if value)}: one after the other")
+        if export and limit:
+            raise ConfigError("--limit is for lists, --summary and --rerun: --export writes all that fit")
         settings = load(config)
         choice = letters.Choice(reason, topic, moment(since, letters.Choice().since_ns))
+        _check_reason(settings, reason)
         if export:
             _export(settings, choice, export, as_json=as_json)
         elif rerun:
-            _rerun(settings, choice, as_json=as_json)
+            _rerun(settings, choice, limit, as_json=as_json)
+        elif summary:
+            _summarize(settings, choice, limit, as_json=as_json)
         else:
-            _list(settings, choice, limit, as_json=as_json)
+            _list(settings, choice, limit or _LISTED, as_json=as_json)
+
+
+def _check_reason(config: EdgeConfig, reason: str) -> None:
+    """Say so if no letter has it: it may be misspelt."""
+    there = {name for _, name in letters.counts(config, letters.Choice())} if reason else {reason}
+    if reason not in there:
+        named = ", ".join(sorted(there)) or "none"
+        typer.echo(f"--reason {reason}: no letter was set aside for it (reasons there are: {named})", err=True)
+
+
+def _summarize(config: EdgeConfig, choice: letters.Choice, limit: int | None, *, as_json: bool) -> None:
+    found = list(letters.counts(config, choice).items())[:limit]
+    if as_json:
+        rows = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in found]
+        typer.echo(json.dumps(rows))
+        return
+    for (topic, reason), count in found:
+        typer.echo(f"{count:>6}  {topic}  {reason}")
 
 
 def _list(config: EdgeConfig, choice: letters.Choice, limit: int, *, as_json: bool) -> None:
@@ -82,8 +112,8 @@ def _export(config: EdgeConfig, choice: letters.Choice, out: Path, *, as_json: b
         typer.echo(f"{out}: {count} letters" + (f", {without} of them without their payload" if without else ""))
 
 
-def _rerun(config: EdgeConfig, choice: letters.Choice, *, as_json: bool) -> None:
-    done = letters.mark(config, choice)
+def _rerun(config: EdgeConfig, choice: letters.Choice, limit: int | None, *, as_json: bool) -> None:
+    done = letters.mark(config, choice, limit)
     if as_json:
         typer.echo(json.dumps(done._asdict()))
         return

@@ -6,6 +6,7 @@ missing, a file that cannot be read or written.
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from edge_agent.core.doctor.filters import filter_fault
 from models.broker import Address, BrokerError
 from models.contract import config_errors
 from models.contract.config_errors import ConfigError
+from models.contract.topics import PREFIX
 
 _NOTHING = """Nothing was heard on {filters} in {seconds:g} s. What may help:
 - listen for longer (--for), or to another filter (--topics); `#` does not show topics that begin with $
@@ -31,6 +33,7 @@ _NO_CONNECTION = (
     "check that the broker runs, that this is its host and port (usually 1883, with TLS 8883), "
     "whether it needs --tls, and that it speaks MQTT 5"
 )
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([^:]+)):([0-9]+)")  # an address of IPv6 has brackets then
 _OLD_PROTOCOL = 0x84
 _NEEDS_MQTT_5 = "the doctor needs a broker with MQTT 5; the agent can do with 3.1.1 (sensor_broker.protocol)"
 
@@ -70,11 +73,14 @@ def doctor(
         "allow_plaintext": allow_plaintext,
     }
     try:
+        _check_host(host)
         broker = config_errors.check(options, Broker, "options")
         _check_filters(filters)
         _check_free(out, force=force)
         log = _heard(address_of(broker), filters, for_s)
         if not log.count:
+            if log.own:
+                typer.echo(f"{log.own} messages of Tocsin's own topics, {PREFIX}/#, are left out.", err=True)
             typer.echo(_NOTHING.format(filters=", ".join(filters), seconds=for_s), err=True)
             raise typer.Exit(1)
         with Console(stderr=True).status(f"looking at {log.count} messages"):
@@ -82,7 +88,8 @@ def doctor(
         if out is not None:
             _write(out, found, broker, for_s)
     except ConfigError as error:
-        _fail(str(error).replace("options: file: ", ""), 2)
+        text = str(error).replace("options: file: ", "")
+        _fail(text.replace("set tls = true, or allow_plaintext = true", "say --tls, or --allow-plaintext"), 2)
     except BrokerError as error:
         cure = _NEEDS_MQTT_5 if error.code == _OLD_PROTOCOL else error.cure or _NO_CONNECTION
         _fail(f"{host}:{port}: {error}: {cure}", 3)
@@ -94,6 +101,12 @@ def doctor(
     doctor_report.show(found, for_s, Console())
     if out is not None:
         typer.echo(f"{out}: a draft: read it, then `tocsin edge check {out}`")
+
+
+def _check_host(host: str) -> None:
+    found = _WITH_PORT.fullmatch(host)
+    if found:
+        raise ConfigError(f"--host {host}: the port goes to --port: --host {found[1] or found[2]} --port {found[3]}")
 
 
 def _check_filters(filters: list[str]) -> None:

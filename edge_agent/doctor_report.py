@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_agent.core.doctor import Diagnosis, Finding, Group
-from edge_agent.core.doctor.rates import channel_period_s, interval_s
+from edge_agent.core.doctor.rates import channel_period_s, interval_s, pace
 from edge_agent.core.doctor.trial import ChannelLog
 
 _PLACES, _CHANNELS, _GROUPS = 5, 40, 60  # shown; --json has all
@@ -30,8 +30,9 @@ def show(found: Diagnosis, heard_s: float, console: Console) -> None:
         if left > 0:
             console.print(f"… and {left} channels more: --json has them all")
     refused = sum(count for reasons in found.trial.refused.values() for count, _ in reasons.values())
+    empty = f", {found.trial.empty} are read and yield nothing," * bool(found.trial.empty)
     console.print(
-        f"Of the samples that the topics of the draft fit, {found.trial.taken} can be read and {refused} cannot."
+        f"Of the samples that the topics of the draft fit, {found.trial.taken} can be read{empty} and {refused} cannot."
     )
 
 
@@ -44,7 +45,7 @@ def as_json(found: Diagnosis, heard_s: float) -> dict[str, Any]:
         "findings": [finding._asdict() for finding in found.findings],
         "groups": [_group(found, group) for group in found.groups.groups],
         "channels": [_channel(found, channel) for _, channel in sorted(found.trial.channels.items())],
-        "samples": {"taken": found.trial.taken, "refused": found.trial.refused},
+        "samples": {"taken": found.trial.taken, "empty": found.trial.empty, "refused": found.trial.refused},
     }
 
 
@@ -74,7 +75,7 @@ def _findings(findings: list[Finding]) -> Table:
 
 
 def _groups(found: Diagnosis) -> Table:
-    table = _table("Topics", "template", "format", "topics", "messages", "each s", "times")
+    table = _table("Topics", "template", "format", "topics", "messages", "rate", "times")
     for group in found.groups.groups[:_GROUPS]:
         reading = group.reading
         name = ", ".join([reading.format, *[reading.compression] * (reading.compression != "none")])
@@ -85,17 +86,17 @@ def _groups(found: Diagnosis) -> Table:
             name,
             str(len(group.topics)),
             str(_messages(found, group.topics)),
-            _shown(interval_s(found.log, group.topics)),
+            pace(interval_s(found.log, group.topics)),
             ", ".join(sorted(times)),
         )
     return table
 
 
 def _channels(found: Diagnosis) -> Table:
-    table = _table("Channels", "asset/channel", "unit", "readings", "each s", "min", "median", "max", "same")
+    table = _table("Channels", "asset/channel", "unit", "readings", "rate", "min", "median", "max", "same")
     for _, log in sorted(found.trial.channels.items())[:_CHANNELS]:
         one = _channel(found, log)
-        numbers = [_shown(one[name]) for name in ("period_s", "min", "median", "max")]
+        numbers = [pace(one["period_s"]), *(_shown(one[name]) for name in ("min", "median", "max"))]
         share = "" if one["unchanged"] is None else f"{one['unchanged']:.0%}"
         place = escape(_printable(f"{one['asset']}/{one['channel']}"))
         table.add_row(place, escape(_printable(one["unit"])), str(one["readings"]), *numbers, share)

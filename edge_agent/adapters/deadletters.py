@@ -4,6 +4,7 @@ To be taken again, a letter is only marked: the agent does the rest, now or when
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -53,11 +54,23 @@ def find(
                 yield letter
 
 
-def mark(config: EdgeConfig, choice: Choice) -> Marked:
-    """Have the chosen letters taken again: one short transaction beside a running agent. Raises ExamineError."""
-    numbers, without, refused, sparkplug = [], 0, 0, 0
+def counts(config: EdgeConfig, choice: Choice) -> dict[tuple[str, str], int]:
+    """By topic and reason, those with the newest letter first. Raises ExamineError."""
+    with closing(find(config, choice)) as chosen:
+        return dict(Counter((letter.topic, letter.reason) for letter in chosen))
+
+
+def mark(config: EdgeConfig, choice: Choice, limit: int | None = None) -> Marked:
+    """Have the chosen letters taken again: one short transaction beside a running agent. Raises ExamineError.
+
+    `limit`: only so many, the newest of those that can be.
+    """
+    numbers: list[int] = []
+    without = refused = sparkplug = 0
     with examine.journal(config) as journal:
-        for number, letter in journal.letters(oldest_first=True, payloads=True):
+        for number, letter in journal.letters(payloads=True):
+            if len(numbers) == limit:
+                break
             if not choice.fits(letter):
                 continue
             if letter.reason == "refused":

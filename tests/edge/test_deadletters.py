@@ -259,6 +259,33 @@ def test_an_export_holds_each_payload_as_it_came(path: Path, journal: SqliteJour
     assert last["payload"] is None
 
 
+def test_a_limit_marks_the_newest_of_those_that_can_be_taken_again(path: Path, journal: SqliteJournal) -> None:
+    journal.append([], LETTERS)
+    assert json.loads(cli(path, "--rerun", "--limit", "1", "--json").stdout)["marked"] == 1
+    assert [one.number for one in journal.again(9)] == [2]
+
+
+@pytest.mark.parametrize("options", [(), ("--rerun",), ("--summary",)])
+def test_a_reason_that_no_letter_has_is_told_with_those_there_are(
+    path: Path, journal: SqliteJournal, options: tuple[str, ...]
+) -> None:
+    journal.append([], LETTERS[:2])
+    done = cli(path, "--reason", "nonsense", *options)
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "--reason nonsense: no letter was set aside for it (reasons there are: json, unknown_channel)\n"
+    )
+    assert cli(path, "--reason", "json", *options).stderr == ""
+
+
+def test_a_summary_counts_by_topic_and_reason_the_newest_first(path: Path, journal: SqliteJournal) -> None:
+    journal.append([], [LETTERS[1], *LETTERS[:2]])
+    assert cli(path, "--summary").stdout == "     2  f/b/known  json\n     1  f/a/strange  unknown_channel\n"
+    assert json.loads(cli(path, "--summary", "--limit", "1", "--json").stdout) == [
+        {"topic": "f/b/known", "reason": "json", "letters": 2}
+    ]
+
+
 def test_what_cannot_be_taken_again_is_said(path: Path, journal: SqliteJournal) -> None:
     journal.append([], LETTERS)
     assert cli(path, "--rerun").stdout.splitlines() == [
@@ -274,6 +301,8 @@ def test_what_cannot_be_taken_again_is_said(path: Path, journal: SqliteJournal) 
     [
         (("-o", "x.csv"), "x.csv: the name must end in .jsonl"),
         (("-o", "x.jsonl", "--rerun"), "--export and --rerun: one after the other"),
+        (("-o", "x.jsonl", "--limit", "5"), "--limit is for lists, --summary and --rerun"),
+        (("--summary", "--rerun"), "--rerun and --summary: one after the other"),
         (("--since", "yesterday"), "'yesterday' is no time"),
     ],
 )

@@ -18,7 +18,7 @@ from edge_agent.core.doctor import Diagnosis, Heard, Log, diagnose
 from edge_agent.core.doctor.draft import draft_of
 from edge_agent.core.doctor.formats import Reading
 from edge_agent.core.doctor.heard import SAMPLE_BYTES
-from edge_agent.core.doctor.rates import nice
+from edge_agent.core.doctor.rates import nice, pace
 from edge_agent.core.doctor.raw import guess_dtype
 from edge_agent.core.doctor.templates import group_topics
 from edge_agent.core.intake import Entry, Intake, Message
@@ -336,10 +336,107 @@ def test_raw_samples_are_a_comment_in_the_draft() -> None:
     assert "perhaps raw samples of type <i2" in kinds(found)["no_format"][0][1]
 
 
+STATES = ("RUNNING", "IDLE", "fault 7")
+
+
+def state(number: int, arrival_ns: int) -> bytes:
+    return json.dumps({"ts": arrival_ns // 1_000_000, "value": STATES[number % 3]}).encode()
+
+
+def settings_of(found: Diagnosis) -> dict[str, object]:
+    (topic,) = drafted(found).topics
+    return topic.model_dump(include={"booleans", "numbers_in_text", "nulls", "texts", "states"}, exclude_defaults=True)
+
+
+def test_texts_heard_as_values_are_states_of_the_draft_to_be_checked() -> None:
+    found = diagnose(log_of({"f/pump-1/state": state}))
+    assert settings_of(found) == {"states": {"IDLE": 0, "RUNNING": 1, "fault 7": 2}}
+    assert kinds(found) == {"states": [("f/{asset}/{channel}", "IDLE = 0, RUNNING = 1, fault 7 = 2")]}
+    assert found.trial.channels["pump-1", "state"].values[:3] == [1, 0, 2]
+    assert read_by(drafted(found), found.log).skipped == 0
+
+
+def test_formats_with_texts_of_their_own_have_states_as_well() -> None:
+    def line(number: int, arrival_ns: int) -> bytes:
+        return b'm state="%s",x=%d %d' % (b"ON" if number % 2 else b"OFF", number, arrival_ns)
+
+    def lamp(number: int, arrival_ns: int) -> bytes:
+        return json.dumps([{"n": "lamp", "t": arrival_ns / 1e9, "vs": "RED" if number % 2 else "GREEN"}]).encode()
+
+    found = diagnose(log_of({"line/h-1": line, "senml/q-1": lamp}))
+    assert {group.reading.format: group.reading.settings for group in found.groups.groups} == {
+        "influx-line": (("states", ("OFF", "ON")),),
+        "senml-json": (("states", ("GREEN", "RED")),),
+    }
+    entry = read_by(drafted(found), found.log)
+    assert (entry.deadletters, entry.skipped) == ([], 0)
+
+
+def test_topics_with_other_states_share_a_template_that_has_all_of_them() -> None:
+    def off(number: int, arrival_ns: int) -> bytes:
+        return json.dumps({"ts": arrival_ns // 1_000_000, "value": "OFF" if number % 2 else "IDLE"}).encode()
+
+    found = diagnose(log_of({"f/pump-1/state": state, "f/pump-2/state": off, "f/pump-2/temp": timed(0)}))
+    assert settings_of(found) == {"states": {"IDLE": 0, "OFF": 1, "RUNNING": 2, "fault 7": 3}}
+    assert read_by(drafted(found), found.log).deadletters == []
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, None], {"nulls": "skip"}),
+        ([1, None, True], {"nulls": "skip", "booleans": "number"}),
+        ([1, "n/a"], {"texts": "skip"}),
+        ([1, "ERROR"], {"texts": "skip"}),
+        (["2.5", "n/a"], {"numbers_in_text": True, "texts": "skip"}),
+        (["ON", None], {"states": {"ON": 0}, "nulls": "skip"}),
+    ],
+)
+def test_only_what_was_seen_is_set_and_what_is_left_out_is_told(values: list[object], expected: object) -> None:
+    found = diagnose(
+        log_of(
+            {"f/pump-1/x": lambda n, t: json.dumps({"ts": t // 1_000_000, "value": values[n % len(values)]}).encode()}
+        )
+    )
+    assert settings_of(found) == expected
+    assert ("skipped" in kinds(found)) == ("skip" in str(expected))
+    assert found.trial.taken + found.trial.empty == 20
+
+
+def test_many_texts_are_no_states_and_messages_that_yield_nothing_are_not_said_to_be_read() -> None:
+    log = log_of({"f/p-1/x": lambda n, t: json.dumps({"ts": t // 1_000_000, "value": f"lot {n}"}).encode()}, 30)
+    found = diagnose(log)
+    assert settings_of(found) == {"texts": "skip"}
+    assert (found.trial.taken, found.trial.empty, found.trial.refused) == (0, 30, {})
+    assert kinds(found)["skipped"] == [("f/p-1/x", "30 values")]
+
+
+def test_tocsins_own_topics_are_one_note_and_nothing_else() -> None:
+    found = diagnose(log_of({"f/p-1/x": timed(0), "tocsin/v1/s/g/batch": lambda _n, _t: b"\x00"}))
+    assert kinds(found) == {"own": [("tocsin/v1/#", "20 messages")]}
+    assert (found.log.count, list(found.log.topics)) == (20, ["f/p-1/x"])
+
+
+def test_topics_left_out_that_a_template_takes_are_told_as_dead_letters() -> None:
+    found = diagnose(log_of({"f/p-1/x": timed(0), "f/p-1/y": lambda _n, _t: b"<x/>", "g": lambda _n, _t: b"<x/>"}))
+    text = draft_of(found, Broker(), 5.0)
+    assert "# Left out: 2 topics, such as " in text
+    assert '# A template above takes 1 topic of these, such as "f/p-1/y": their messages will be dead letters.' in text
+
+
+@pytest.mark.parametrize(
+    ("period_s", "text"), [(None, ""), (0, ""), (5, "every 5 s"), (1, "every 1 s"), (0.05, "20 Hz")]
+)
+def test_a_rate_is_told_as_people_say_it(period_s: float | None, text: str) -> None:
+    assert pace(period_s) == text
+
+
 def test_the_draft_names_the_broker_and_no_secret() -> None:
     broker = Broker(host="broker.plant", port=8883, tls=True, username="doc", password_file="/etc/p", ca_file="/etc/ca")
-    config = check(tomllib.loads(draft_of(diagnose(log_of(ZOO)), broker, 5.0)), EdgeConfig, "draft").sensor_broker
-    assert config.model_dump(include=set(Broker.model_fields)) == broker.model_dump()
+    config = check(tomllib.loads(draft_of(diagnose(log_of(ZOO)), broker, 5.0)), EdgeConfig, "draft")
+    assert config.sensor_broker.model_dump(include=set(Broker.model_fields)) == broker.model_dump()
+    own = {"keepalive_s", "session_expiry_s"}
+    assert config.uplink.model_dump(include=set(Broker.model_fields) - own) == broker.model_dump(exclude=own)
 
 
 @pytest.mark.parametrize(

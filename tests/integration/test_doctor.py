@@ -171,7 +171,9 @@ def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path, broker: Mo
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
-        (("--host", "broker.example"), 2, "host 'broker.example' is not this machine: set tls = true"),
+        (("--host", "broker.example"), 2, "host 'broker.example' is not this machine: say --tls, or --allow-plaintext"),
+        (("--host", "127.0.0.1:28831"), 2, "the port goes to --port: --host 127.0.0.1 --port 28831"),
+        (("--host", "[::1]:1883"), 2, "--host ::1 --port 1883"),
         (("--password-file", "x"), 2, "password_file needs username"),
         (
             ("--user", "u", "--password-file", "/nowhere/x"),

@@ -1,6 +1,7 @@
 """The draft of a configuration, in TOML with comments: what was seen, and what a person has still to say."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
@@ -9,12 +10,13 @@ import numpy as np
 
 from edge_agent.config import Broker, Limits
 from edge_agent.core.doctor import Diagnosis
-from edge_agent.core.doctor.rates import channel_period_s, interval_s, nice
+from edge_agent.core.doctor.rates import channel_period_s, interval_s, nice, pace
 from edge_agent.core.doctor.templates import Group
 from edge_agent.core.doctor.trial import ChannelLog
 
 _RULES = 100  # channel names with a rule of their own
 _WILDCARDS = frozenset("*?[")
+_BARE = re.compile(r"[a-z_]+")  # a key that needs no quotes
 _SLOW = 5  # periods without a reading, before an asset counts as silent
 _SPREAD = 3.0  # assets whose period differs by more from the commonest have a rule of their own
 _ASSETS = 50
@@ -39,14 +41,21 @@ def _head(found: Diagnosis, heard_s: float) -> Iterator[str]:
 
 def _broker(broker: Broker) -> Iterator[str]:
     yield "[sensor_broker] # a password comes from TOCSIN_SENSOR_PASSWORD or password_file"
+    yield from _address(broker)
+    yield ""
+    yield "# The broker between gateways and aggregators. The only one known yet is that of the sensors: another may"
+    yield "# listen on the default port. A password comes from TOCSIN_UPLINK_PASSWORD or password_file."
+    yield "[uplink]"
+    yield from _address(broker)
+
+
+def _address(broker: Broker) -> Iterator[str]:
     for name in ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file"):
         value = getattr(broker, name)
         if value not in {None, False}:
             yield f"{name} = {_toml(value if isinstance(value, bool | int) else str(value))}"
     if broker.allow_plaintext:
         yield "allow_plaintext = true # beyond this machine TLS is better"
-    yield ""
-    yield "# [uplink] # the broker between gateways and aggregators: the defaults mean one on this machine"
 
 
 def _topics(found: Diagnosis) -> Iterator[str]:
@@ -68,12 +77,16 @@ def _topics(found: Diagnosis) -> Iterator[str]:
     if left:
         yield ""
         yield f"# Left out: {_counted(len(left), 'topic')}, such as {_toml(left[0])}: the doctor's report says why."
+        dead = sorted(found.groups.fit(left))
+        if dead:
+            fit = f"{_counted(len(dead), 'topic')} of these, such as {_toml(dead[0])}"
+            yield f"# A template above takes {fit}: their messages will be dead letters."
 
 
 def _seen(found: Diagnosis, group: Group) -> str:
     logs = [found.log.topics[topic] for topic in group.topics]
-    each_s = interval_s(found.log, group.topics)
-    rate = f", one each {each_s:.3g} s on each" if each_s else ""
+    each = pace(interval_s(found.log, group.topics))
+    rate = f", {each} on each" if each else ""
     times = sorted({found.guesses[topic].time or "none" for topic in group.topics})
     count = sum(log.count for log in logs)
     return f" # {_counted(len(logs), 'topic')}, {_counted(count, 'message')}{rate}; times: {', '.join(times)}"
@@ -168,5 +181,6 @@ def _limits(found: Diagnosis) -> Iterator[str]:
 def _toml(value: object) -> str:
     """Text, numbers and booleans are written as in JSON, but for characters beyond 16 bits; an object in line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+        write = str if all(map(_BARE.fullmatch, value)) else _toml
+        return "{ " + ", ".join(f"{write(key)} = {_toml(one)}" for key, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,7 +10,7 @@ from edge_agent.core.doctor.formats import Guess
 from edge_agent.core.doctor.heard import Log, TopicLog
 from edge_agent.core.doctor.templates import Groups
 from edge_agent.core.doctor.trial import ChannelLog, Trial
-from edge_agent.core.topics import TopicTemplate
+from models.contract.topics import PREFIX
 
 LEVELS = ("error", "warning", "note")  # readings are lost; they may be wrong; good to know
 # By kind: level and sentence.
@@ -20,6 +20,8 @@ KINDS = {
     "too_large": ("error", "Payloads are longer than limits.payload_bytes allows."),
     "refused": ("error", "Some messages would become dead letters."),
     "time_refused": ("error", "Times lie beyond limits.earliest_time or limits.future_s: such messages are refused."),
+    "states": ("warning", "Texts were heard as values: check the numbers given to them (states)."),
+    "skipped": ("warning", "Values are left out: nulls, or texts that stand for no number."),
     "far_from_now": ("warning", "Times lie far from now: a recording, a wrong unit, or a clock that was never set."),
     "clock": ("warning", "The sender's clock is off."),
     "not_ascending": ("warning", "Times run backwards: messages overtake each other, or are sent again."),
@@ -35,12 +37,14 @@ KINDS = {
         "note",
         "Sparkplug nodes were born before: the agent asks for a rebirth, the doctor does not, and cannot read these.",
     ),
+    "own": ("note", "Tocsin's own topics are left out: they are no sensors'."),
     "unlogged": ("note", "More topics than can be looked at together: listen to a narrower filter."),
 }
 _MANY, _STUCK_SHARE = 10, 0.5  # values before anything is said of them; of those, at the end, that are the same
 _FAR_S, _AHEAD_S, _BEHIND_S = 86_400.0, 2.0, 60.0
 _LARGE_BYTES = 256 * 1024
 _REPEATED_SHARE = 0.1
+_DEAD = "; a template of the draft fits it: dead letters"
 _YEAR_S = 365.25 * 86_400
 
 
@@ -63,13 +67,17 @@ def findings_of(log: Log, guesses: Mapping[str, Guess], groups: Groups, trial: T
         }
         for kind, detail in _of_topic(one, guesses[topic], refused):
             places.setdefault(kind, []).append((topic, detail))
-    fitting = [TopicTemplate.parse(g.template) for g in groups.groups if g.reading.format != "sparkplug-b"]
-    places["no_format"] = [
-        (topic, detail + ("; the draft's topics fit it: dead letters" if any(t.read(topic) for t in fitting) else ""))
-        for topic, detail in places.get("no_format", [])
+    for kind, some in (("no_format", places.get("no_format", [])), ("no_template", [*groups.inexpressible.items()])):
+        fitting = groups.fit(topic for topic, _ in some)
+        places[kind] = [(topic, detail + _DEAD * (topic in fitting)) for topic, detail in some]
+    places["states"] = [
+        (group.template, ", ".join(f"{text} = {number}" for number, text in enumerate(group.reading.states)))
+        for group in groups.groups
+        if group.reading.states
     ]
-    if groups.inexpressible:
-        places["no_template"] = list(groups.inexpressible.items())
+    places["skipped"] = [(topic, f"{count} value{'s' * (count > 1)}") for topic, count in trial.skipped.items()]
+    if log.own:
+        places["own"] = [(f"{PREFIX}/#", f"{log.own} messages")]
     for (asset, name), channel in trial.channels.items():
         for kind, detail in _of_channel(channel):
             places.setdefault(kind, []).append((f"{asset}/{name}", detail))

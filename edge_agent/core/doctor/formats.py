@@ -19,6 +19,7 @@ from edge_agent.core.doctor.content import content_of, has_senml_keys, time_nota
 from edge_agent.core.doctor.fields import Fields, FieldsGuess, guess_fields
 from edge_agent.core.doctor.heard import SAMPLE_BYTES, TopicLog
 from edge_agent.core.doctor.raw import guess_dtype
+from edge_agent.core.doctor.texts import Setting, settings_for
 from edge_agent.core.errors import DecodeError
 from edge_agent.core.sparkplug.topic import NAMESPACE, SparkplugTemplate
 
@@ -31,7 +32,8 @@ _SETTINGS: tuple[dict[str, str | bool], ...] = (
     {},
     {"booleans": "number"},
     {"numbers_in_text": True},
-    {"booleans": "number", "numbers_in_text": True, "nulls": "skip", "texts": "skip"},
+    {"booleans": "number", "numbers_in_text": True, "texts": "skip"},
+    {"booleans": "number", "numbers_in_text": True, "texts": "skip", "nulls": "skip"},  # not every format takes nulls
 )
 _EVERY = SparkplugTemplate.parse(f"{NAMESPACE}/+/#")
 
@@ -42,7 +44,7 @@ class Reading(NamedTuple):
     format: str
     compression: str = "none"
     names_channels: bool = True  # the payload does; else the topic has to
-    settings: tuple[tuple[str, str | bool], ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
     fields: Fields = ()
 
     @property
@@ -50,9 +52,17 @@ class Reading(NamedTuple):
         """Where payloads keep what."""
         return places_of(dict(self.fields)) if self.fields else Places()
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The texts that stand for 0, 1 and so on."""
+        texts = dict(self.settings).get("states")
+        return texts if isinstance(texts, tuple) else ()
+
     def topic(self, template: str) -> dict[str, object]:
         """As a [[topics]] entry; defaults left out."""
         entry: dict[str, object] = {"template": template, "format": self.format, **dict(self.settings)}
+        if self.states:
+            entry["states"] = {text: number for number, text in enumerate(self.states)}
         if self.compression != "none":
             entry["compression"] = self.compression
         return entry | {"fields": dict(self.fields)} if self.fields else entry
@@ -95,6 +105,7 @@ def guess_format(log: TopicLog) -> Guess:
         return Guess(None, share, fault if best else _described(samples[0]), "", {}, guess_dtype(plain))
     if best.names_channels and _try(best._replace(names_channels=False), samples)[0] > share:
         best = best._replace(names_channels=False)
+    best = _only_needed(best, [sample.payload for sample in log.samples])
     contents = [content_of(best.format, payload) for payload in plain]
     time = time_notation(best.format, contents, best.places)
     return Guess(best, share, fault, time, units_of(best.format, contents, best.places))
@@ -112,6 +123,18 @@ def _best(
         if share == 1:
             break
     return best, share, fault
+
+
+def _only_needed(reading: Reading, samples: Sequence[bytes]) -> Reading:
+    """In place of settings that skip texts those that the samples need, with their states."""
+    liberal, own = _SETTINGS[-1], dict(reading.settings)
+    if "texts" not in own:
+        return reading
+    needed = settings_for(
+        reading.format, reading.places, _plain(reading.compression, samples), names_channels=reading.names_channels
+    )
+    beside = {name: value for name, value in own.items() if name not in liberal}
+    return reading._replace(settings=tuple((needed | beside).items()))
 
 
 def _guesses(plain: Sequence[bytes]) -> list[tuple[str, FieldsGuess]]:
@@ -140,7 +163,7 @@ def _tells_more(guess: FieldsGuess, usual: Reading, plain: Sequence[bytes]) -> b
 
 def _usual(compression: str, some: Sequence[dict[str, str | bool]]) -> Iterator[Reading]:
     """From the strictest to the most liberal; a payload that names its channels before one that has one value."""
-    formats = sorted(DECODERS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    formats = sorted(DECODERS.keys() - {"text"}, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     for settings in some:
         for name in formats:
             for names_channels in (True, False):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_agent.core.sparkplug.topic import NAMESPACE
+from models.contract.topics import PREFIX
 
 SAMPLE_BYTES = 1024 * 1024  # a longer message is counted, and not kept
 _TOPICS = 5000
@@ -80,15 +81,18 @@ class TopicLog:
 
 
 class Log:
-    """All topics. `unlogged`: messages of topics beyond the bound."""
+    """All topics. `unlogged`: messages of topics beyond the bound; `own`: Tocsin's own, not counted else."""
 
     def __init__(self) -> None:
         self.topics: dict[str, TopicLog] = {}
-        self.count = self.unlogged = 0
+        self.count = self.unlogged = self.own = 0
         self._sample_bytes = 0
 
     def add(self, heard: Heard) -> None:
         """Take notice of a message."""
+        if heard.topic.startswith(PREFIX + "/"):
+            self.own += 1
+            return
         self.count += 1
         one = self.topics.get(heard.topic)
         if one is None:

@@ -27,6 +27,13 @@ def channel_period_s(log: Log, channel: ChannelLog) -> float | None:
     return float(min(medians)) / 1e9 * channel.messages / channel.count
 
 
+def pace(period_s: float | None) -> str:
+    """As people say it: `every 5 s`, `20 Hz`; empty: unknown."""
+    if period_s is None or period_s <= 0:
+        return ""
+    return f"every {period_s:.3g} s" if period_s >= 1 else f"{1 / period_s:.3g} Hz"
+
+
 def nice(period_s: float) -> float:
     """The nearest of … 0.1, 0.2, 0.5, 1, 2, 5 …, within what a grid may have."""
     if not period_s > _SHORTEST_S:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge_agent.core.doctor.formats import Reading
+from edge_agent.core.doctor.texts import joined
 from edge_agent.core.sparkplug.topic import NAMESPACE
 from edge_agent.core.topics import TopicTemplate
 
@@ -46,6 +47,11 @@ class Groups(NamedTuple):
 
     groups: list[Group]
     inexpressible: dict[str, str]  # topics that no template fits, and why
+
+    def fit(self, topics: Iterable[str]) -> set[str]:
+        """Those that a template takes, though they be of no group: the agent gets them all the same."""
+        plain = [TopicTemplate.parse(one.template) for one in self.groups if one.reading.format != "sparkplug-b"]
+        return {topic for topic in topics if any(template.read(topic) for template in plain)}
 
 
 def group_topics(readings: Mapping[str, Reading]) -> Groups:
@@ -117,8 +123,8 @@ def _apart(groups: Sequence[Group]) -> tuple[list[Group], dict[str, str]]:
     why: dict[str, str] = {}
     for group in sorted(groups, key=lambda one: (-len(one.topics), one.template)):
         tries = ([*done, *parts] for parts in ([group], *_cuts(group)))
-        joined = [wider for i, one in enumerate(done) if (wider := _joined(one, group, [*done[:i], *done[i + 1 :]]))]
-        for wanted in (*tries, *joined):
+        wide = [wider for i, one in enumerate(done) if (wider := _joined(one, group, [*done[:i], *done[i + 1 :]]))]
+        for wanted in (*tries, *wide):
             ordered = sorted(wanted, key=lambda one: one.order)
             if not _strays(ordered):
                 done = ordered
@@ -161,7 +167,7 @@ def _joined(one: Group, other: Group, rest: list[Group]) -> list[Group] | None:
     pattern = TopicTemplate.parse(template).pattern
     if not all(map(pattern.fullmatch, (*one.topics, *other.topics))):
         return None
-    settings = tuple((dict(a.settings) | dict(b.settings)).items())
+    settings = tuple(joined(dict(a.settings), dict(b.settings)).items())
     reading = Reading(a.format, a.compression, a.names_channels and b.names_channels, settings, a.fields)
     return [*rest, Group(template, reading, (*one.topics, *other.topics))]
 

@@ -39,12 +39,17 @@ class ChannelLog:
 
 
 class Trial(NamedTuple):
-    """`refused`: of each topic, how many samples by reason, and the text of the first of each."""
+    """`refused`: of each topic, how many samples by reason, and the text of the first of each.
+
+    `skipped`: of each topic, values that its settings leave out; `empty`: samples of which nothing else was there.
+    """
 
     channels: dict[ChannelKey, ChannelLog]
     tried: dict[str, int]  # samples of each topic
     taken: int
     refused: dict[str, dict[str, tuple[int, str]]]
+    skipped: dict[str, int]
+    empty: int
 
 
 def try_out(log: Log, groups: Groups) -> Trial:
@@ -53,9 +58,10 @@ def try_out(log: Log, groups: Groups) -> Trial:
     counts: dict[str, Counter[str]] = {}
     texts: dict[tuple[str, str], str] = {}
     tried: Counter[str] = Counter()
-    taken = arrival_ns = 0
+    skipped: Counter[str] = Counter()
+    taken = empty = arrival_ns = 0
     if not groups.groups:
-        return Trial({}, {}, 0, {})
+        return Trial({}, {}, 0, {}, {}, 0)
     intake = Intake(_config(groups))
     for sample in _chosen(log, groups):
         tried[sample.topic] += 1
@@ -64,12 +70,16 @@ def try_out(log: Log, groups: Groups) -> Trial:
         for letter in entry.deadletters:
             counts.setdefault(sample.topic, Counter())[letter.reason] += 1
             texts.setdefault((sample.topic, letter.reason), letter.text)
-        taken += not entry.deadletters
+        is_empty = bool(entry.skipped) and not len(entry.readings.index)
+        empty += is_empty
+        taken += not entry.deadletters and not is_empty
+        if entry.skipped:
+            skipped[sample.topic] += entry.skipped
         _note(channels, sample, entry.readings)
     refused = {
         topic: {reason: (n, texts[topic, reason]) for reason, n in found.items()} for topic, found in counts.items()
     }
-    return Trial(channels, dict(tried), taken, refused)
+    return Trial(channels, dict(tried), taken, refused, dict(skipped), empty)
 
 
 def _chosen(log: Log, groups: Groups) -> list[Heard]:
