@@ -13,6 +13,7 @@ import typer
 
 from edge_agent import journal_cli, logs
 from edge_agent.config import EdgeConfig, load
+from edge_agent.config.shadows import shadowed
 from edge_agent.deadletters_cli import deadletters
 from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
@@ -60,9 +61,13 @@ def check(config: _Config, as_json: _Json = False) -> None:
             typer.echo(json.dumps({"ok": False, "faults": str(error).splitlines()}))
             raise typer.Exit(2) from error
         _fail(str(error), 2)
+    warnings = shadowed(settings)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "models": [f"{m.name} {m.version}" for m in models]}))
+        names = [f"{m.name} {m.version}" for m in models]
+        typer.echo(json.dumps({"ok": True, "models": names, "warnings": warnings}))
     else:
+        for warning in warnings:
+            typer.echo(f"{config}: warning: {warning}", err=True)
         typer.echo(f"{config}: sound: {len(settings.topics)} topic templates, {len(models)} models")
 
 
