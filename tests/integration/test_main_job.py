@@ -221,4 +221,4 @@ def test_a_replayed_pump_file_is_in_the_store_with_scores_and_an_alarm_that_name
         (alarm,) = query(tmp_path, "alarms", "--all", "--asset", "pump-1")
         assert "Pressure" in alarm["message"]
     offline = run_cli("edge_agent.cli", "check", str(tmp_path / "edge.toml"), "--json")
-    assert json.loads(offline.stdout) == {"ok": True, "models": ["pump 1"]}
+    assert json.loads(offline.stdout) == {"ok": True, "models": ["pump 1"], "warnings": []}
