@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.checks import Checks
-from edge_agent.core.checks.marks import mark
+from edge_agent.core.checks.marks import mark, usable
 from edge_agent.core.denoise.chain import Chains
 from edge_agent.core.repeats import DEPTH, Repeats
 from edge_agent.core.rows import Rows
@@ -88,13 +88,12 @@ class Cleaning:
         """`value`: as it came, NaN for markers."""
         asset = catalogue.asset_of[grouped.series][grouped.rank]
         checked = self._checks.step(catalogue.checks, grouped, asset, rows.time_ns, value, rows.quality, self._clock_ns)
-        usable = checked.quality < BAD_FROM
         denoised, quality = value, checked.quality
-        filtered = usable & checked.ascends
+        filtered = (quality < BAD_FROM) & checked.ascends
         if filtered.all():
             denoised, is_spike = self._chains.step(grouped, rows.time_ns, value)
         else:
-            denoised, is_spike = np.where(usable, value, np.nan), np.zeros(len(value), bool)
+            denoised, is_spike = usable(value, quality), np.zeros(len(value), bool)
             found = self._chains.step(kept(grouped, filtered), rows.time_ns[filtered], value[filtered])
             denoised[filtered], is_spike[filtered] = found
         if is_spike.any():

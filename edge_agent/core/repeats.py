@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core.align import NEVER
-from edge_agent.core.segments import Segments, grown, kept, trailing
+from edge_agent.core.segments import Segments, grown, kept, lasts_of, preceding, trailing
 
 DEPTH = 16
 
@@ -47,8 +47,7 @@ class Repeats:
         is_repeated, conflicts = np.zeros(len(time_ns), bool), np.zeros(len(time_ns), np.int64)
         if not len(time_ns):
             return is_repeated, conflicts
-        before = np.append(NEVER, time_ns[:-1])
-        before[grouped.starts] = self.newest_ns[grouped.series]
+        before = preceding(time_ns, grouped.starts, self.newest_ns[grouped.series])
         # Where times only ever ascend, none can have been there before.
         doubtful = np.logical_or.reduceat(time_ns <= before, grouped.starts)
         if doubtful.any():
@@ -71,7 +70,7 @@ class Repeats:
         return (same_time & same).any(axis=1), (same_time & ~same).sum(axis=1)
 
     def _remember(self, grouped: Segments, time_ns: Ints, value: Floats) -> None:
-        ends = np.append(grouped.starts[1:], len(time_ns))
+        ends = lasts_of(grouped.starts, len(time_ns)) + 1
         last = np.flatnonzero(ends[grouped.rank] - np.arange(len(time_ns)) <= DEPTH)
         rank = grouped.rank[last]
         channel = grouped.series[rank]

@@ -40,12 +40,47 @@ def running_max(values: NDArray[np.int64], rank: Ids) -> NDArray[np.int64]:
     return out
 
 
+def begins(ordered: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Whether each of these values, of which equal ones stand together, is the first of its group, [n]."""
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return first
+
+
+def lasts_of(starts: Ids, count: int) -> Ids:
+    """The last of each group where `count` values fall into groups that begin at `starts`."""
+    lasts = np.empty_like(starts)
+    lasts[:-1] = starts[1:]
+    lasts[-1:] = count
+    lasts -= 1
+    return lasts
+
+
+def preceding(values: NDArray[Scalar], starts: Ids, first: NDArray[Scalar]) -> NDArray[Scalar]:
+    """What stands before each of the grouped values [n]; `first` [k]: before the first of each group."""
+    out = np.empty_like(values)
+    out[1:] = values[:-1]
+    out[starts] = first
+    return out
+
+
+def ascending(time_ns: NDArray[np.int64], starts: Ids, rank: Ids, newest_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each grouped time is above all before it in its group, [n]; newest_ns: [k], of those before the step."""
+    ascends: NDArray[np.bool_] = time_ns > preceding(time_ns, starts, newest_ns)
+    if ascends.all():
+        return ascends
+    # By their ranks, for the times themselves may span all of an int64.
+    known, ranks = np.unique(time_ns, return_inverse=True)
+    so_far = known[running_max(ranks, rank)]
+    out: NDArray[np.bool_] = time_ns > np.maximum(preceding(so_far, starts, newest_ns), newest_ns[rank])
+    return out
+
+
 def segments(ids: NDArray[np.signedinteger]) -> Segments:
     """Group by series. ids: int [n]."""
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
-    first = np.ones(len(ids), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
+    first = begins(ordered)
     starts = np.flatnonzero(first)
     return Segments(order, ordered[starts].astype(np.intp), starts, np.cumsum(first) - 1)
 
@@ -53,8 +88,7 @@ def segments(ids: NDArray[np.signedinteger]) -> Segments:
 def kept(grouped: Segments, keep: NDArray[np.bool_]) -> Segments:
     """The grouping of those grouped values that are kept ([n], in grouped order): `order` is then 0 … m - 1."""
     rank = grouped.rank[keep]
-    first = np.ones(len(rank), bool)
-    first[1:] = rank[1:] != rank[:-1]
+    first = begins(rank)
     starts = np.flatnonzero(first)
     return Segments(np.arange(len(rank)), grouped.series[rank[starts]], starts, np.cumsum(first) - 1)
 

@@ -6,7 +6,7 @@ from edge_agent.core.align.frames import Frames
 from edge_agent.core.align.grid import NEVER, Closing, Flags, Floats, Grid, Ids, Ints, Mode, extent, spread
 from edge_agent.core.align.linear import interpolate
 from edge_agent.core.align.opened import SLOTS, Open, OpenReadings, fold
-from edge_agent.core.segments import Segments, grown, running_max, segments
+from edge_agent.core.segments import Segments, begins, grown, running_max, segments
 
 _LAST = np.iinfo(np.int64).max
 _NO_IDS, _NO_INTS, _NO_VALUES = np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0)
@@ -205,10 +205,7 @@ class Align(OpenReadings):
         base, span = extent(cells)
         keys = assets * span + (cells - base)
         order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        begins = np.ones(len(keys), bool)
-        begins[1:] = ordered[1:] != ordered[:-1]
-        starts = np.flatnonzero(begins)
+        starts = np.flatnonzero(begins(keys[order]))
         assets, cells = assets[order[starts]], cells[order[starts]]
         reach = cells + grid.hold[assets]
         if lasting is None or not len(starts):

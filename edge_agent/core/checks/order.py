@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.core.align import NEVER
 from edge_agent.core.checks.rows import Flags, Ints, Rows
-from edge_agent.core.segments import Ids, grown, running_max
+from edge_agent.core.segments import Ids, ascending, grown
 
 
 class Order:
@@ -28,19 +28,7 @@ class Order:
 
     def step(self, rows: Rows) -> Flags:
         """Whether each reading is newer than all before it on its channel [m]."""
-        newest_ns = self.newest_ns[rows.series]
-        earlier = np.empty_like(rows.time_ns)
-        earlier[1:] = rows.time_ns[:-1]
-        earlier[rows.grouped.starts] = newest_ns
-        ascends = rows.time_ns > earlier
-        if ascends.all():
-            self.newest_ns[rows.series] = rows.time_ns[rows.ends]
-            return ascends
-        # By their ranks, for the times themselves may span all of an int64.
-        known, ranks = np.unique(rows.time_ns, return_inverse=True)
-        so_far = known[running_max(ranks, rows.grouped.rank)]
-        earlier[1:] = so_far[:-1]
-        earlier[rows.grouped.starts] = NEVER
-        self.newest_ns[rows.series] = np.maximum(newest_ns, so_far[rows.ends])
-        out: Flags = rows.time_ns > np.maximum(earlier, newest_ns[rows.grouped.rank])
-        return out
+        newest_ns, starts = self.newest_ns[rows.series], rows.grouped.starts
+        ascends = ascending(rows.time_ns, starts, rows.grouped.rank, newest_ns)
+        self.newest_ns[rows.series] = np.maximum(newest_ns, np.maximum.reduceat(rows.time_ns, starts))
+        return ascends

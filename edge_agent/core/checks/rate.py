@@ -6,26 +6,12 @@ real step. Warm-up: one reading. Source: the rate-of-change test of IOOS QARTOD 
 
 import numpy as np
 
-from edge_agent.core.align import NEVER
-from edge_agent.core.checks.rows import Flags, Floats, Ints, Rows, before
-from edge_agent.core.segments import Ids, grown
+from edge_agent.core.checks.rows import Floats, LastReading, Rows, before
+from edge_agent.core.segments import Ids
 
 
-class Rate:
+class Rate(LastReading):
     """State per channel: time and value of the last reading."""
-
-    def __init__(self) -> None:
-        self.time_ns: Ints = np.empty(0, np.int64)
-        self.value: Floats = np.empty(0)
-
-    def grow(self, channels: int) -> None:
-        """Make room for more channels."""
-        self.time_ns = grown(self.time_ns, channels, NEVER)
-        self.value = grown(self.value, channels, np.nan)
-
-    def forget(self, channels: Ids | Flags) -> None:
-        """The next reading has none before it."""
-        self.time_ns[channels], self.value[channels] = NEVER, np.nan
 
     def step(self, rows: Rows, max_rate_per_s: Floats) -> Ids:
         """The readings that moved too fast; the limit is [channels]. Times must ascend on each channel."""

@@ -13,27 +13,13 @@ No warm-up. Source: majority voting of redundant sensors, IEC 61511 (2oo3) with 
 
 import numpy as np
 
-from edge_agent.core.align import NEVER
-from edge_agent.core.checks.rows import Flags, Floats, Ints, Rows
+from edge_agent.core.checks.rows import Flags, Floats, LastReading, Rows
 from edge_agent.core.checks.settings import CheckSettings
-from edge_agent.core.segments import Ids, grown, segments
+from edge_agent.core.segments import Ids, segments
 
 
-class Redundancy:
+class Redundancy(LastReading):
     """State per channel: time and value of the last usable reading."""
-
-    def __init__(self) -> None:
-        self.time_ns: Ints = np.empty(0, np.int64)
-        self.value: Floats = np.empty(0)
-
-    def grow(self, channels: int) -> None:
-        """Make room for more channels."""
-        self.time_ns = grown(self.time_ns, channels, NEVER)
-        self.value = grown(self.value, channels, np.nan)
-
-    def forget(self, channels: Ids | Flags) -> None:
-        """The last reading stands for nothing any more."""
-        self.time_ns[channels], self.value[channels] = NEVER, np.nan
 
     def step(self, rows: Rows, arrival: Ids, settings: CheckSettings) -> Ids:
         """Take m usable readings of members of groups; arrival: [m], ascends with the order of arrival."""

@@ -1,11 +1,12 @@
-"""How readings are handed to a check, and the look back that checks share."""
+"""How readings are handed to a check, and the look back and the memory that checks share."""
 
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.segments import Ids, Segments, kept
+from edge_agent.core.align import NEVER
+from edge_agent.core.segments import Ids, Segments, grown, kept, lasts_of, preceding
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Ints = NDArray[np.int64]
@@ -30,9 +31,7 @@ class Rows(NamedTuple):
     @classmethod
     def grouped_as(cls, grouped: Segments, time_ns: Ints, value: Floats, at: Ids) -> "Rows":
         """Those of one grouping, [m] each."""
-        ends = np.empty_like(grouped.starts)
-        ends[:-1], ends[-1:] = grouped.starts[1:] - 1, len(at) - 1
-        return cls(grouped, time_ns, value, at, ends)
+        return cls(grouped, time_ns, value, at, lasts_of(grouped.starts, len(at)))
 
     @property
     def series(self) -> Ids:
@@ -59,10 +58,25 @@ class Rows(NamedTuple):
         return self.where(wanted[self.grouped.rank]) if wanted.any() else None
 
 
+class LastReading:
+    """State per channel: time and value of the last reading."""
+
+    def __init__(self) -> None:
+        self.time_ns: Ints = np.empty(0, np.int64)
+        self.value: Floats = np.empty(0)
+
+    def grow(self, channels: int) -> None:
+        """Make room for more channels."""
+        self.time_ns = grown(self.time_ns, channels, NEVER)
+        self.value = grown(self.value, channels, np.nan)
+
+    def forget(self, channels: Ids | Flags) -> None:
+        """The next reading has none before it."""
+        self.time_ns[channels], self.value[channels] = NEVER, np.nan
+
+
 def before(rows: Rows, values: NDArray[Scalar], last: NDArray[Scalar]) -> NDArray[Scalar]:
     """What stood before each of `values` [m] on its channel; `last` [channels] is brought up to date in place."""
-    out = np.empty_like(values)
-    out[1:] = values[:-1]
-    out[rows.grouped.starts] = last[rows.series]
+    out = preceding(values, rows.grouped.starts, last[rows.series])
     last[rows.series] = values[rows.ends]
     return out

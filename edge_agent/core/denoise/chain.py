@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from edge_agent.core.denoise import FILTERS, AnyFilterSettings
-from edge_agent.core.denoise.runs import Flags, Floats, Ids, Ints, Runs, by_identity, lasts_of
-from edge_agent.core.segments import Segments, grown
+from edge_agent.core.denoise.runs import Flags, Floats, Ids, Ints, Runs, by_identity
+from edge_agent.core.segments import Segments, grown, lasts_of, preceding
 
 _NEVER = np.iinfo(np.int64).min // 4
 _NO_GAP_NS = np.iinfo(np.int64).max
@@ -141,10 +141,7 @@ class _Stage:
         is_new = heard_ns == _NEVER
         if self._max_gap_ns == _NO_GAP_NS:
             return Runs(slot, starts, lasts, rank, is_new, np.ones(len(slot), bool))
-        before = np.empty_like(time_ns)
-        before[1:] = time_ns[:-1]
-        before[starts] = heard_ns
-        begins = time_ns - before > self._max_gap_ns
+        begins = time_ns - preceding(time_ns, starts, heard_ns) > self._max_gap_ns
         begins[starts] |= is_new
         if np.count_nonzero(begins) == np.count_nonzero(begins[starts]):
             return Runs(slot, starts, lasts, rank, begins[starts], np.ones(len(slot), bool))

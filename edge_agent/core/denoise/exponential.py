@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from edge_agent.core.denoise.runs import FilterSettings, Flags, Floats, Ints, Runs, elapsed_s, remember, remembered
-from edge_agent.core.segments import grown
+from edge_agent.core.segments import grown, preceding
 
 
 class ExponentialSettings(FilterSettings):
@@ -59,9 +59,7 @@ class Exponential:
         before = remembered(runs, self.memory, 0.0)
         fade = np.exp(elapsed_s(runs, time_ns, self.heard_ns) / -self._time_constant_s)
         fade[runs.starts[runs.is_new]] = 0.0
-        past = np.empty_like(value)
-        past[1:] = value[:-1]
-        past[runs.starts] = before[:, 0]
+        past = preceding(value, runs.starts, before[:, 0])
         # Each run has a row more in front: the lag that it begins with.
         carried = runs.starts + np.arange(len(runs.starts))
         new = np.arange(1, len(value) + 1) + runs.rank

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_agent.core.denoise import REPORTERS, AnyReportSettings
 from edge_agent.core.denoise.reporting import Mark, ReportRows
 from edge_agent.core.denoise.runs import Flags, Ids, Ints, by_identity
-from edge_agent.core.segments import Segments, grown
+from edge_agent.core.segments import Segments, ascending, begins, grown, lasts_of, preceding
 from models.contract.quality import BAD_FROM
 
 _NEVER = np.iinfo(np.int64).min
@@ -62,7 +62,7 @@ class Reports:
     def step(self, grouped: Segments, rows: ReportRows) -> ReportRows:
         """What to report of m readings in grouped order, and of those kept back before; channel after channel."""
         stages = self._at[grouped.series]
-        ends = np.append(grouped.starts[1:], len(grouped.rank))
+        ends = lasts_of(grouped.starts, len(grouped.rank)) + 1
         parts = []
         for number in np.unique(stages).tolist():
             here = stages == number
@@ -121,8 +121,8 @@ class _Stage:
     def step(self, channels: Ids, starts: Ids, rank: Ids, rows: ReportRows) -> ReportRows:
         """See `Reports.step`; channels: [k], starts: [k], rank: [m]."""
         slot = self._slot[channels]
-        ends = np.append(starts[1:], len(rank))
-        is_aside = _not_ascending(rows.time_ns, starts, ends, rank, self._newest_ns[slot])
+        ends = lasts_of(starts, len(rank)) + 1
+        is_aside = ~ascending(rows.time_ns, starts, rank, self._newest_ns[slot])
         self._newest_ns[slot] = np.maximum(self._newest_ns[slot], np.maximum.reduceat(rows.time_ns, starts))
         marks = np.full(len(rank), Mark.ASIDE, np.int8)
         fresh = np.flatnonzero(~is_aside)
@@ -135,12 +135,10 @@ class _Stage:
         usable = np.isfinite(rows.denoised) & (rows.quality < BAD_FROM)
         quality = rows.quality.astype(np.int16)
         quality[~usable] = _UNUSABLE
-        before = np.empty_like(quality)
-        before[1:] = quality[:-1]
-        first = np.append(True, rank[1:] != rank[:-1])
-        before[first] = self._quality[slot[rank[first]]]
-        last = np.append(first[1:], True)
-        self._quality[slot[rank[last]]] = quality[last]
+        starts = np.flatnonzero(begins(rank))
+        mine = slot[rank[starts]]
+        before = preceding(quality, starts, self._quality[mine])
+        self._quality[mine] = quality[lasts_of(starts, len(rank))]
         out: Flags = ~usable | (quality != before)
         return out
 
@@ -156,19 +154,6 @@ class _Stage:
     def restore(self, saved: dict[str, Any]) -> None:
         self._slot, self._newest_ns, self._quality = saved["slot"], saved["newest_ns"], saved["quality"]
         vars(self._reporter).update(saved["reporter"])
-
-
-def _not_ascending(time_ns: Ints, starts: Ids, ends: Ids, rank: Ids, newest_ns: Ints) -> Flags:
-    """Whether a time is not above all before in its group, [m]; newest_ns: [k], before the group."""
-    before = np.empty_like(time_ns)
-    before[1:] = time_ns[:-1]
-    before[starts] = newest_ns
-    out: Flags = time_ns <= before
-    for group in np.unique(rank[out]).tolist():  # rare: what follows such a time is not compared with it
-        mine = slice(starts[group], ends[group])
-        highest = np.maximum.accumulate(np.append(newest_ns[group], time_ns[mine]))
-        out[mine] = time_ns[mine] <= highest[:-1]
-    return out
 
 
 def _by_channel(parts: list[ReportRows]) -> ReportRows:

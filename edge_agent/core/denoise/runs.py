@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from edge_agent.core.segments import preceding
 from edge_agent.core.settings import Strict
 
 Ids = NDArray[np.intp]
@@ -43,15 +44,6 @@ class Runs(NamedTuple):
     def lengths(self) -> Ids:
         """[k], readings of each run."""
         return self.lasts - self.starts + 1
-
-
-def lasts_of(starts: Ids, count: int) -> Ids:
-    """The last of each group where `count` values fall into groups that begin at `starts`."""
-    lasts = np.empty_like(starts)
-    lasts[:-1] = starts[1:]
-    lasts[-1] = count
-    lasts -= 1
-    return lasts
 
 
 class Filter(Protocol):
@@ -125,9 +117,7 @@ def elapsed_s(runs: Runs, time_ns: Ints, heard_ns: Ints) -> Floats:
 
     At least a nanosecond: no division by 0, and nothing grows back in time.
     """
-    past_ns = np.empty_like(time_ns)
-    past_ns[1:] = time_ns[:-1]
-    past_ns[runs.starts] = heard_ns[runs.slot]
+    past_ns = preceding(time_ns, runs.starts, heard_ns[runs.slot])
     remember(runs, heard_ns, time_ns[runs.lasts])
     since_ns: Ints = np.maximum(time_ns - past_ns, 1)
     return since_ns.astype(np.float64) * 1e-9

@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.core.segments import begins
+
 Ids = NDArray[np.intp]
 
 
@@ -24,7 +26,6 @@ def parted(turn: Ids, count: int) -> list[Ids]:
 def turn_of(asset: Ids, ends: NDArray[np.bool_]) -> Ids:
     """The turn of each frame, where every frame that `ends` marks is the last of its turn. Both [n]."""
     before: Ids = np.cumsum(ends) - ends
-    first = np.ones(len(asset), bool)
-    first[1:] = asset[1:] != asset[:-1]
+    first = begins(asset)
     out: Ids = before - before[np.flatnonzero(first)][np.cumsum(first) - 1]
     return out
