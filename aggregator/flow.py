@@ -1,40 +1,38 @@
-"""The loop at the aggregator's heart: take all that waits, write it, answer, repeat.
+"""The loop at the aggregator's heart: take all that waits, make it ready, write it, answer.
 
-Batches that come while a write runs are merged into the next one, so writes grow with the load and no timer is
+    uplink.take ▶ validate ▶ merge ▶ prepare ──one ready ahead──▶ write (`connections` at once) ▶ receipts
+
+Batches that come while writes run are merged into the next ones, so writes grow with the load and no timer is
 needed. What a batch is owed is decided here: a receipt once it is stored, or once it is refused; nothing otherwise.
 
 Invariants
 1. A receipt with `stored` is sent only after the store has said so.
 2. While the store is away, receipts just stop; what is in hand is written when it is back.
-3. After `stop`, the write in hand is finished and answered; nothing new is begun.
+3. After `stop`, the writes in hand are finished and answered; nothing new is begun.
+4. What is neither stored nor refused for good is left without an answer: it stays with its gateway.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from functools import partial, reduce
-from operator import add
-from random import Random
-from typing import TypeVar
+from functools import partial
+from typing import Any
 
 import structlog
 
-from aggregator.core.backoff import delay_s
 from aggregator.core.batching import merge
-from aggregator.core.validate import Accepted, Refused, validate
+from aggregator.core.points import Points
+from aggregator.core.rows import MAX_NAMED
+from aggregator.core.validate import Accepted, Held, Refused, Validator
 from aggregator.metrics import Metrics
-from aggregator.ports import Request, RetryLater, Store, StoreMisconfigured, Uplink
+from aggregator.ports import Request, Store, Undecided, Uplink, Write
+from aggregator.threads import in_thread
 from aggregator.watch import Watch
+from aggregator.writing import Stopped, Writing
 from models.contract.batch import Receipt, Refusal
 
-_REFUSALS_NAMED = 100  # in a receipt: it must not outgrow a broker's largest packet
-
 log = structlog.get_logger()
-T = TypeVar("T")
-
-MISCONFIGURED_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,65 +40,134 @@ class Checked:
     """A request and what validation made of it. Its length is the number of rows to write."""
 
     request: Request
-    result: Accepted | Refused
+    result: Accepted | Refused | Held
 
     def __len__(self) -> int:
         return len(self.result.points) if isinstance(self.result, Accepted) else 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Batches that are written together, and those that came between them and will not be written."""
+
+    taken_s: float  # on the monotonic clock
+    accepted: list[tuple[Request, Accepted]]
+    refused: list[tuple[Request, Refused]]
+    held: list[tuple[Request, Held]]
+    points: Points
+    write: Write
 
 
 class Flow:
     """Moves batches from the uplink to the store."""
 
     def __init__(
-        self, uplink: Uplink, store: Store, metrics: Metrics, watch: Watch, pause_s: float = MISCONFIGURED_PAUSE_S
+        self,
+        uplink: Uplink,
+        store: Store,
+        validator: Validator,
+        writing: Writing,
+        metrics: Metrics,
+        watch: Watch,
+        stop: asyncio.Event,
+        connections: int = 1,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._uplink = uplink
-        self._store = store
-        self._metrics = metrics
-        self._watch = watch
-        self._pause_s = pause_s
-        self._stop = asyncio.Event()
-        self._fault = ""  # what a person was called for
-        self._random = Random()  # noqa: S311 - jitter, no secret
-
-    def stop(self) -> None:
-        """Ends `run` after the write in hand, and waits of all kinds at once."""
-        self._stop.set()
+        """`stop` ends `run` after the writes in hand, and waits of all kinds at once."""
+        self._uplink, self._store, self._validator, self._writing = uplink, store, validator, writing
+        self._metrics, self._watch, self._stop = metrics, watch, stop
+        self._connections, self._clock_ns = connections, clock_ns
 
     async def run(self) -> None:
-        """Until stopped, or until the uplink is closed."""
-        while not self._stop.is_set() and (requests := await self._uplink.take()):
-            groups = merge(_check(request) for request in requests)
-            # decoding is drawn group by group, in a thread, so that neither memory nor the connection suffers
-            while not self._stop.is_set() and (group := await in_thread(partial(_next, groups))):
-                await self._serve(group)
+        """Until stopped, or until the uplink is closed and all that was taken is written."""
+        ready: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=1)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(self._connections):
+                tasks.create_task(self._write_all(ready), name=f"write-{number}")
+            await self._prepare_all(ready)
+            for _ in range(self._connections):
+                await self._unless_stopped(ready.put(None))
 
-    async def _serve(self, group: list[Checked]) -> None:
-        await self._refuse([(one.request, one.result) for one in group if isinstance(one.result, Refused)])
-        accepted = [(one.request, one.result) for one in group if isinstance(one.result, Accepted)]
-        refused = await self._write([result for _, result in accepted])
-        if refused is None:
+    async def _prepare_all(self, ready: "asyncio.Queue[Job | None]") -> None:
+        while not self._stop.is_set() and (requests := await self._uplink.take()):
+            taken_s = time.monotonic()
+            jobs = self._jobs(requests, taken_s)
+            # drawn one by one, in a thread, so that neither memory nor the connection suffers
+            with self._metrics.in_hand(taken_s):
+                while not self._stop.is_set() and (job := await in_thread(partial(next, jobs, None))):
+                    for request, result in job.held:
+                        self._leave(request, result.reason)
+                    await self._refuse(job.refused)
+                    if job.accepted:
+                        await self._unless_stopped(ready.put(job))
+
+    def _jobs(self, requests: list[Request], taken_s: float) -> Iterator[Job]:
+        now_ns = self._clock_ns()
+        for group in merge(Checked(request, self._validator.check(request, now_ns)) for request in requests):
+            accepted = [(one.request, one.result) for one in group if isinstance(one.result, Accepted)]
+            points = Points(tuple(table for _, result in accepted for table in result.points.tables))
+            yield Job(
+                taken_s,
+                accepted,
+                [(one.request, one.result) for one in group if isinstance(one.result, Refused)],
+                [(one.request, one.result) for one in group if isinstance(one.result, Held)],
+                points,
+                self._store.prepare(points),
+            )
+
+    async def _write_all(self, ready: "asyncio.Queue[Job | None]") -> None:
+        while not self._stop.is_set() and (job := await self._unless_stopped(ready.get())):
+            try:
+                with self._metrics.in_hand(job.taken_s):
+                    await self._settle(job)
+            except Stopped:
+                return
+
+    async def _settle(self, job: Job) -> None:
+        """Each batch of the job is answered, or left to its gateway. Raises Stopped."""
+        try:
+            refused = await self._write(job.points, job.write)
+        except Undecided as error:
+            if len(job.accepted) == 1:
+                self._leave(job.accepted[0][0], str(error))
+            else:
+                await self._write_apart(job.accepted)
             return
-        if any(refused) and len(accepted) > 1:
-            # rare: to know whose rows they are, write each batch alone; writing twice changes nothing
-            refused = []
-            for _, result in accepted:
-                own = await self._write([result])
-                if own is None:
-                    return
-                refused += own
+        if refused and len(job.accepted) > 1:
+            await self._write_apart(job.accepted)
+        else:
+            await self._answer(job.accepted, [refused, *([] for _ in job.accepted[1:])])
+
+    async def _write(self, points: Points, write: Write) -> list[Refusal]:
+        return await self._writing.until_stored(points, write) if len(points) else []
+
+    async def _write_apart(self, accepted: list[tuple[Request, Accepted]]) -> None:
+        """Rare: to know whose rows were refused, write each batch alone; writing twice changes nothing."""
+        for request, result in accepted:
+            try:
+                refused = await self._write(result.points, self._store.prepare(result.points))
+            except Undecided as error:
+                self._leave(request, str(error))
+            else:
+                await self._answer([(request, result)], [refused])
+
+    async def _answer(self, accepted: list[tuple[Request, Accepted]], refused: list[list[Refusal]]) -> None:
         receipts = []
         for (request, result), rows in zip(accepted, refused, strict=True):
             every = [*result.refused, *rows]
+            count = len(every) + result.unnamed
             self._watch.seen(result.gateway, result.epoch, result.seq, request.oldest)
+            self._watch.stored(result.gateway, result.points, self._clock_ns())
             self._metrics.batches.labels("stored").inc()
             self._metrics.rows_written.inc(len(result.points) - len(rows))
+            self._metrics.rows_beyond.inc(result.beyond)
             if every:
-                self._metrics.rows_refused.inc(len(every))
-                log.error("rows refused", topic=request.topic, seq=result.seq, rows=len(every), reason=every[0].reason)
-            named = every[:_REFUSALS_NAMED]
-            unnamed = len(every) - len(named)
-            receipt = Receipt(epoch=result.epoch, seq=result.seq, stored=True, refused=named, unnamed=unnamed)
+                self._metrics.rows_refused.inc(count)
+                self._watch.refused(request.topic, every[0].reason, count)
+            named = every[:MAX_NAMED]
+            receipt = Receipt(
+                epoch=result.epoch, seq=result.seq, stored=True, refused=named, unnamed=count - len(named)
+            )
             receipts.append((request, receipt))
         await self._uplink.answer(receipts)
 
@@ -116,68 +183,18 @@ class Flow:
         if receipts:
             await self._uplink.answer(receipts)
 
-    async def _write(self, batches: list[Accepted]) -> list[list[Refusal]] | None:
-        """Writes until it is done: the refused rows, put to the first of the batches. None = stopped before."""
-        points = reduce(add, (batch.points for batch in batches)) if batches else None
-        if not points:
-            return [[] for _ in batches]
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                refused = await in_thread(partial(self._store.write, points))
-            except RetryLater as error:
-                failure: RetryLater | StoreMisconfigured = error
-                wait_s = error.after_s if error.after_s is not None else delay_s(attempt, self._random)
-            except StoreMisconfigured as error:
-                failure, wait_s = error, self._pause_s
-            else:
-                self._metrics.store_up.set(1)
-                self._metrics.store_misconfigured.set(0)
-                self._fault = ""
-                return [refused, *([] for _ in batches[1:])]
-            self._report(failure, len(points), wait_s)
-            if await self._stopped_within(wait_s):
-                return None
+    def _leave(self, request: Request, reason: str) -> None:
+        """No receipt. It comes again with its gateway's next attempt; a person hears of it once."""
+        self._metrics.batches.labels("held").inc()
+        self._watch.held(request.topic, reason)
 
-    def _report(self, failure: RetryLater | StoreMisconfigured, rows: int, wait_s: float) -> None:
-        needs_person = isinstance(failure, StoreMisconfigured)
-        self._metrics.store_up.set(0)
-        self._metrics.store_misconfigured.set(needs_person)
-        self._metrics.write_failures.inc()
-        reason = str(failure)
-        if not needs_person:
-            log.warning("store not available; rows kept", rows=rows, reason=reason, again_in_s=round(wait_s, 1))
-        elif reason != self._fault:  # a person is called once for each fault
-            log.error("store refuses us; rows kept until a person puts it right", rows=rows, reason=reason)
-        self._fault = reason if needs_person else ""
-
-    async def _stopped_within(self, wait_s: float) -> bool:
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever the work gives
+        """What the work gives, or None when `stop` comes first."""
+        doing = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait_for(self._stop.wait(), wait_s)
-        except TimeoutError:
-            return False
-        return True
-
-
-def _check(request: Request) -> Checked:
-    return Checked(request, validate(request.topic, request.payload))
-
-
-def _next(groups: Iterator[list[Checked]]) -> list[Checked]:
-    return next(groups, [])
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Runs blocking work in a daemon thread: unlike a pool's, it cannot hold up the end of the process."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="store", daemon=True).start()
-    return await asyncio.wrap_future(future)
+            await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            stopping.cancel()
+            doing.cancel()

@@ -1,12 +1,15 @@
 """Says which batches do not come: the map of gaps, told to the operator in metrics and, once, in the log."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
 import structlog
 
-from aggregator.core.gaps import GapMap, Gateway
+from aggregator.core.gaps import MAX_GATEWAYS, GapMap, Gateway
+from aggregator.core.heard import Heard, times
+from aggregator.core.points import Points
 from aggregator.metrics import Metrics
 
 REPORT_S = 5.0
@@ -20,8 +23,11 @@ class Watch:
 
     def __init__(self, metrics: Metrics, late_s: float = LATE_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics, self._late_s, self._clock = metrics, late_s, clock
-        self._gaps = GapMap()
+        self._gaps, self._heard = GapMap(), Heard()
         self._shown: set[Gateway] = set()  # gateways with a gauge
+        self._held: dict[str, str] = {}  # topic -> what was said of it last
+        self._refused: dict[str, tuple[str, int]] = {}  # topic -> first reason and rows since the last report
+        self._named: set[Gateway] = set()  # gateways with a gauge of when they were heard of
         self._told: dict[Gateway, int] = {}  # the oldest missing batch that the log has named
 
     def seen(self, gateway: Gateway, epoch: str, seq: int, oldest: int | None) -> None:
@@ -41,8 +47,33 @@ class Watch:
                 before=seen.replaced,
             )
 
+    def stored(self, gateway: Gateway, points: Points, now_ns: int) -> None:
+        """Its rows are stored, at `now_ns` on this machine's clock."""
+        newest_ns, beat_ns = times(points)
+        self._heard.add(gateway, now_ns, beat_ns)
+        if newest_ns is not None:
+            self._metrics.lag.observe(max(0, now_ns - newest_ns) / 1e9)
+
+    def held(self, topic: str, reason: str) -> None:
+        """A batch was left to its gateway, neither stored nor refused. Said once for each topic and reason."""
+        if self._held.get(topic) != reason:
+            if len(self._held) >= MAX_GATEWAYS:
+                self._held.clear()
+            self._held[topic] = reason
+            log.error("a batch is left to its gateway until a person puts this right", topic=topic, reason=reason)
+
+    def refused(self, topic: str, reason: str, rows: int) -> None:
+        """Rows of a stored batch were refused: they are dead letters on their gateway. Said with the next report."""
+        first, so_far = self._refused.get(topic, (reason, 0))
+        self._refused[topic] = (first, so_far + rows)
+
     def report(self) -> None:
         """Bring the metrics up to date, and name each batch that has been missing for long, once."""
+        self._metrics.loop_beat()
+        self._report_heard()
+        for topic, (reason, rows) in self._refused.items():
+            log.error("rows refused", topic=topic, rows=rows, reason=reason)
+        self._refused.clear()
         missing = self._gaps.missing(self._clock())
         for gone in self._shown - missing.keys():
             self._metrics.missing_batches.remove(*gone)
@@ -62,6 +93,16 @@ class Watch:
                     missing=holes.batches,
                     for_s=round(holes.age_s),
                 )
+
+    def _report_heard(self) -> None:
+        known = self._heard.known()
+        for gone in self._named - known.keys():
+            self._metrics.last_heard.remove(*gone)
+            self._metrics.clock_skew.remove(*gone)
+        self._named = set(known)
+        for gateway, one in known.items():
+            self._metrics.last_heard.labels(*gateway).set(one.heard_ns / 1e9)
+            self._metrics.clock_skew.labels(*gateway).set(math.nan if one.skew_s is None else one.skew_s)
 
     async def run(self) -> None:
         """Report now and then, until cancelled."""

@@ -21,7 +21,7 @@ SIGHUP: read the configuration again; a faulty one is refused and the running on
 
 import asyncio
 import hashlib
-import json
+import platform
 import signal
 import threading
 import time
@@ -34,7 +34,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from edge_agent.adapters.births import BirthsOnDisk
-from edge_agent.adapters.inference import ModelShelf
+from edge_agent.adapters.inference import ModelShelf, onnx_runtime_version
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.link_paho import PahoLink
@@ -46,6 +46,7 @@ from edge_agent.config import NEEDS_RESTART, EdgeConfig, load
 from edge_agent.core.entries import Configured
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import DeadLetter
+from edge_agent.heartbeat import Heartbeat
 from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
 from edge_agent.ports import NoRoomError, Sealed, SensorLink
@@ -53,6 +54,7 @@ from edge_agent.processing import Processing
 from models.bundle import BundleError
 from models.contract.batch import Receipt, Refusal
 from models.contract.config_errors import ConfigError
+from models.contract.state import RunningModel, State, encode_state
 
 _log = structlog.get_logger()
 _DRAIN_S = 3.5  # of the 5 s that SIGTERM allows
@@ -94,7 +96,13 @@ class Agent:
         births = BirthsOnDisk(folder / "births")
         self._ingest = Ingest(config, self._link, self._journal, self._clock, self.metrics, self._journalled, births)
         self._processing = Processing(
-            self._journal, self._outbox, self._clock, self.metrics, self._shelf.find, lambda: self._uplink.has_room
+            self._journal,
+            self._outbox,
+            self._clock,
+            self.metrics,
+            self._shelf.find,
+            lambda: self._uplink.has_room,
+            Heartbeat(self._outbox, self._clock, self.metrics, self._provider_is_first),
         )
 
     async def run(self) -> None:
@@ -187,6 +195,7 @@ class Agent:
             return
         self._ingest.configure(config)
         self._processing.configure(config)
+        self._uplink.restate()
         self.metrics.reloads.labels("taken").inc()
         _log.info("configuration reloaded")
 
@@ -227,24 +236,32 @@ class Agent:
 
     def _state(self, online: bool) -> bytes:
         """The retained state: who this is and what it runs."""
-        models = [
-            {
-                "name": m.manifest.name,
-                "version": m.manifest.version,
-                "digest": m.manifest.digest,
-                "provider": m.provider,
-            }
-            for m in self._shelf.models
-        ]
-        content = {
-            "online": online,
-            "since_ns": self._started_ns,
-            "version": metadata.version("tocsin"),
-            "epoch": self._outbox.epoch,
-            "config_digest": hashlib.sha256(self._config.model_dump_json().encode()).hexdigest(),
-            "models": models,
-        }
-        return json.dumps(content).encode()
+        config, models = self._config, [(model.manifest, model.provider) for model in self._shelf.models]
+        shared = config.model_dump_json(exclude={"gateway", "state_dir"})
+        return encode_state(
+            State(
+                online=online,
+                since_ns=self._started_ns,
+                # A will says nothing of its time: it is written when all is well.
+                stopped_ns=0 if online or not self._stopping.is_set() else self._clock.now_ns(),
+                site=config.site,
+                gateway=config.gateway,
+                version=metadata.version("tocsin"),
+                epoch=self._outbox.epoch,
+                config_digest=hashlib.sha256(shared.encode()).hexdigest(),
+                models=tuple(
+                    RunningModel(name=m.name, version=m.version, digest=m.digest, provider=provider)
+                    for m, provider in models
+                ),
+                providers_wanted=config.inference.providers,
+                python=platform.python_version(),
+                onnxruntime=onnx_runtime_version(),
+            )
+        )
+
+    def _provider_is_first(self) -> bool | None:
+        models = self._shelf.models
+        return all(model.provider == self._config.inference.providers[0] for model in models) if models else None
 
 
 def _used_through(journal: SqliteJournal, outbox: SqliteOutbox) -> int:

@@ -39,3 +39,13 @@ class Metrics:
             registry=r,
             buckets=_LATENCY_BUCKETS_S,
         )
+
+
+def total(counter: Counter, **labels: str) -> float:
+    """What it has counted since the process began, of these labels or of all."""
+    return sum(
+        sample.value
+        for metric in counter.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and labels.items() <= sample.labels.items()
+    )

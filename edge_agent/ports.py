@@ -33,6 +33,14 @@ class Sealed(NamedTuple):
     payload: bytes
 
 
+class Waiting(NamedTuple):
+    """What an outbox holds without a receipt. `oldest_ns`: the earliest `arrival_ns`; None = nothing waits."""
+
+    batches: int
+    bytes: int  # of payloads
+    oldest_ns: int | None
+
+
 class Clock(Protocol):
     """The gateway's time, which never runs backwards."""
 
@@ -203,6 +211,10 @@ class Outbox(Protocol):
 
     def backlog(self) -> int:
         """How many batches wait."""
+        ...
+
+    def waiting(self) -> Waiting:
+        """The same with their size and age: a look at each of them."""
         ...
 
     def lost(self) -> dict[str, int]:

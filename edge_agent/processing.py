@@ -24,6 +24,7 @@ from edge_agent.core.entries import Configured, Data
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
 from edge_agent.core.watch import Model
+from edge_agent.heartbeat import Beat, Heartbeat
 from edge_agent.metrics import Metrics
 from edge_agent.ports import Clock, Journal, NoRoomError, Outbox, Stored
 from models.bundle import BundleError
@@ -42,7 +43,10 @@ _DRAIN_S = 1.0  # of the 5 s that SIGTERM allows
 
 
 class Processing:
-    """`find_model` finds a model by its digest; `has_room` tells whether a batch would go out at once."""
+    """`find_model` finds a model by its digest; `has_room` tells whether a batch would go out at once.
+
+    Without a `heartbeat` batches hold results only.
+    """
 
     def __init__(
         self,
@@ -52,7 +56,9 @@ class Processing:
         metrics: Metrics,
         find_model: Callable[[str], Model],
         has_room: Callable[[], bool],
+        heartbeat: Heartbeat | None = None,
     ) -> None:
+        self._heartbeat = heartbeat
         self._journal, self._outbox, self._clock, self._metrics = journal, outbox, clock, metrics
         self._find_model, self._has_room = find_model, has_room
         self._site, self._gateway, self._batch_rows, self._batch_age_s = "", "", 1, 0.0  # see recover
@@ -135,6 +141,7 @@ class Processing:
                 self._snapshots.save(self.cursor, self._pipeline.snapshot(), now_s)
             if is_last_round:
                 break
+            self._seal_heartbeat(results, sealed)
             if not used:
                 journalled.wait(min(max(0.001, left_s), _WAIT_S) if results.rows else _WAIT_S)
         self._snapshots.close()
@@ -170,13 +177,10 @@ class Processing:
 
     def _seal(self, results: Results, arrival_ns: int, stopping: threading.Event) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the journal has it all)."""
-
-        def build(epoch: str, seq: int) -> bytes:
-            return encode_batch(results.batch(self._site, self._gateway, epoch, seq))
-
+        beat = self._heartbeat.beat(arrival_ns) if self._heartbeat is not None else None
         while True:
             try:
-                self._outbox.append(build, arrival_ns, self.cursor)
+                self._append(results, arrival_ns, beat)
             except NoRoomError as error:
                 self._metrics.waits.labels("outbox").inc()
                 _log.warning("the outbox has no room: results wait in the journal", error=str(error))
@@ -189,6 +193,33 @@ class Processing:
                     self._metrics.marked.labels(reason).inc(count)
                 self._pipeline.counts.clear()
                 return True
+
+    def _seal_heartbeat(self, results: Results, sealed: Callable[[], None]) -> None:
+        """A batch for the heartbeat alone, when it is due, would go out at once, and no results wait for theirs."""
+        if self._heartbeat is None or results.rows or not self._has_room():
+            return
+        beat = self._heartbeat.beat()
+        if beat is None:
+            return
+        try:
+            self._append(results, beat.time_ns, beat)
+        except NoRoomError as error:
+            _log.debug("no room for a heartbeat", error=str(error))
+        else:
+            sealed()
+
+    def _append(self, results: Results, arrival_ns: int, beat: Beat | None) -> None:
+        """One batch, in one commit with the position that it reaches. Raises NoRoomError."""
+
+        def build(epoch: str, seq: int) -> bytes:
+            batch = results.batch(self._site, self._gateway, epoch, seq)
+            if beat is not None:
+                batch.gateway_time_ns, batch.gateway_fields = beat
+            return encode_batch(batch)
+
+        self._outbox.append(build, arrival_ns, self.cursor)
+        if beat is not None and self._heartbeat is not None:
+            self._heartbeat.told()
 
     def _restore(self, through: int, content: bytes) -> None:
         try:

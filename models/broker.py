@@ -86,9 +86,9 @@ class Client(aiomqtt.Client):
         self.on_refused: Callable[[BrokerError], None] = lambda _: None
         self.on_answer: Callable[[bool], None] = lambda _: None  # to each message: whether anybody was there to hear it
 
-    async def listen(self, topic_filter: str) -> None:
-        """Subscribe at QoS 1. Raises BrokerError when the broker refuses it."""
-        for code in await self.subscribe(topic_filter, qos=1):
+    async def listen(self, topic_filter: str, qos: int = 1) -> None:
+        """Subscribe. Raises BrokerError when the broker refuses it."""
+        for code in await self.subscribe(topic_filter, qos=qos):
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise BrokerError(f"the broker refuses the subscription {topic_filter}: {code}", _RIGHTS)
 

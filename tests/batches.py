@@ -2,7 +2,12 @@
 
 import math
 
-from models.contract.batch import Alarm, Batch, Inferences, Readings, pack
+from aggregator.config import Validation
+from aggregator.core.points import Points
+from aggregator.core.validate import Accepted, Validator
+from aggregator.ports import Request
+from models.contract.batch import Alarm, Batch, Inferences, Readings, encode_batch, pack
+from models.contract.topics import topic
 
 T0 = 1_760_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -50,3 +55,11 @@ def alarm(
     return Alarm(
         asset="pump-7", code="overheat", time_ns=time_ns, is_open=is_open, severity=0.8, id=name, message=message
     )
+
+
+def points_of(content: Batch) -> Points:
+    """What the aggregator makes of a batch that it accepts."""
+    request = Request(topic(content.site, content.gateway, "batch"), encode_batch(content), None, None)
+    result = Validator(Validation()).check(request, T0 + 10**18)
+    assert isinstance(result, Accepted)
+    return result.points

@@ -41,6 +41,8 @@ WIRING = {
     "edge_agent.replay",
     "aggregator.app",
     "aggregator.cli",
+    "aggregator.cli_fleet",
+    "aggregator.cli_report",
 }
 # Which files beside these may import an adapter, and which: shared parts within the same house.
 ADAPTER_IMPORTS = {
@@ -63,9 +65,18 @@ ADAPTER_IMPORTS = {
     "edge_agent.adapters.link_paho": {"edge_agent.adapters.link_report", "edge_agent.adapters.link_stream"},
     "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
     "edge_agent.adapters.uplink": {"edge_agent.adapters.exchange"},
-    "aggregator.adapters.influxql": {"aggregator.adapters.http", "aggregator.adapters.store_influx1"},
-    "aggregator.adapters.store_influx1": {"aggregator.adapters.http"},
-    "aggregator.adapters.store_influx2": {"aggregator.adapters.http"},
+    "aggregator.adapters.keep_influx1": {"aggregator.adapters.store_influx1"},
+    "aggregator.adapters.keep_influx2": {"aggregator.adapters.http"},
+    "aggregator.adapters.keep_influx3": {"aggregator.adapters.http"},
+    "aggregator.adapters.keep_sqlite": {"aggregator.adapters.sqlite_tables"},
+    "aggregator.adapters.read_sqlite": {"aggregator.adapters.sqlite_tables"},
+    "aggregator.adapters.reader_influx": {"aggregator.adapters.http"},
+    "aggregator.adapters.sending": {"aggregator.adapters.http"},
+    "aggregator.adapters.states": {"aggregator.adapters.uplink"},
+    "aggregator.adapters.store_influx1": {"aggregator.adapters.http", "aggregator.adapters.sending"},
+    "aggregator.adapters.store_influx2": {"aggregator.adapters.http", "aggregator.adapters.sending"},
+    "aggregator.adapters.store_influx3": {"aggregator.adapters.http", "aggregator.adapters.sending"},
+    "aggregator.adapters.store_sqlite": {"aggregator.adapters.sqlite_tables"},
 }
 
 
@@ -188,8 +199,8 @@ def test_onnx_runtime_is_imported_only_where_models_are_run() -> None:
     assert_none(i for i in ALL if i.is_within(["onnxruntime"]) and i not in places)
 
 
-def test_libraries_for_files_and_pictures_are_imported_only_by_the_replay() -> None:
-    places = within("tocsin.replaying")
+def test_libraries_for_files_and_pictures_are_imported_only_by_the_replay_and_the_plot_of_an_answer() -> None:
+    places = within("tocsin.replaying", "aggregator.output.plot")
     assert_none(i for i in ALL if i.is_within(["matplotlib", "polars"]) and i not in places)
 
 
@@ -237,8 +248,27 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
         ),
         (
             "aggregator/adapters",
-            ["store_influx1", "store_influx2", "store_sqlite"],
-            ["http", "influxql", "stores", "uplink"],
+            [
+                "keep_influx1",
+                "keep_influx2",
+                "keep_influx3",
+                "keep_sqlite",
+                "store_influx1",
+                "store_influx2",
+                "store_influx3",
+                "store_sqlite",
+            ],
+            [
+                "http",
+                "read_sqlite",
+                "reader_influx",
+                "sending",
+                "sqlite_tables",
+                "states",
+                "status",
+                "stores",
+                "uplink",
+            ],
         ),
     ],
 )
@@ -280,6 +310,10 @@ def test_the_table_of_stores_names_each_file_of_its_folder() -> None:
         "sqlite": "store_sqlite",
         "influx1": "store_influx1",
         "influx2": "store_influx2",
+        "influx3": "store_influx3",
+    }
+    assert {kind: place.keeper.partition(":")[0] for kind, place in KINDS.items()} == {
+        kind: f"keep_{kind}" for kind in KINDS
     }
 
 

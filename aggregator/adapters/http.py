@@ -1,48 +1,48 @@
-"""What the stores over HTTP share: one pooled connection, and what an answer's status asks us to do."""
+"""What all that speaks HTTP to a store shares: pooled connections, and what came of a request."""
 
-import re
-from collections.abc import Mapping, Sequence
+import base64
+import ssl
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
 
-from aggregator.core.bisect import Rejected
 from aggregator.ports import RetryLater, StoreMisconfigured
 
-# The texts by which InfluxDB 1.x, 2.x and 3.x say that rows are bad, not the server.
-_BAD_ROWS = re.compile(
-    r"pars(?:e|ing)|partial write|field type conflict|column type|points beyond retention"
-    r"|max key length|invalid number|value out of range",
-    re.IGNORECASE,
-)
-_DROPPED = re.compile(r"dropped=(\d+)")
-_NO_CONTENT = 204
+MAX_WAIT_S = 900.0  # whatever a server asks for
+# What may pass by itself although TLS failed: the other side just went away.
+_PASSING = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_WRONG_URL = (urllib3.exceptions.LocationValueError, urllib3.exceptions.URLSchemeUnknown)
 
 
 class Answer(NamedTuple):
-    """Status, text and the seconds that the server asks us to wait."""
+    """Status, the message in it (or the whole text), the seconds that the server asks us to wait, the body."""
 
     status: int
     text: str
     after_s: float | None
+    body: bytes = b""
 
 
 class Http:
-    """A keep-alive connection that neither retries nor follows: the caller decides. Raises RetryLater."""
+    """Keep-alive connections that neither retry nor follow: the caller decides. For several threads at once."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float, ca_file: str | None) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], timeout_s: float, ca_file: str | None, connections: int = 1
+    ) -> None:
         self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
-            retries=False, timeout=timeout_s, headers=dict(headers), maxsize=2, ca_certs=ca_file
-        )
+        self._headers = dict(headers)
+        self._secrets = _secrets(urllib3.HTTPHeaderDict(headers).get("Authorization", ""))
+        self._pool = urllib3.PoolManager(retries=False, timeout=timeout_s, maxsize=connections, ca_certs=ca_file)
 
     def request(
         self, method: str, path: str, fields: Mapping[str, str], body: bytes | None = None, encoding: str | None = None
     ) -> Answer:
-        """One request; `fields` go into the URL. Raises RetryLater when no answer came."""
-        headers = dict(self._pool.headers)
+        """One request; `fields` go into the URL. Raises RetryLater when no answer came, and StoreMisconfigured."""
+        headers = dict(self._headers)
         if encoding is not None:
             headers |= {"Content-Encoding": encoding, "Content-Type": "text/plain; charset=utf-8"}
         url = f"{self._url}{path}?{urlencode(fields)}"
@@ -50,7 +50,12 @@ class Http:
             answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise no_answer(self._url, error) from error
-        return Answer(answer.status, message_of(answer.data), retry_after(answer.headers.get("Retry-After")))
+        except ValueError:  # its text holds the header
+            raise wrong_secret() from None
+        text = message_of(answer.data)
+        is_good = 200 <= answer.status < 300
+        after_s = retry_after(answer.headers)
+        return Answer(answer.status, text if is_good else without(self._secrets, text), after_s, answer.data)
 
     def close(self) -> None:
         """Closes idle connections."""
@@ -58,15 +63,34 @@ class Http:
 
 
 def no_answer(url: str, error: Exception) -> RetryLater | StoreMisconfigured:
-    """What to raise when the server did not answer: a wrong certificate does not pass by itself."""
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return StoreMisconfigured(f"{url}: {error}")
-    return RetryLater(f"{url}: no answer: {error}")
+    """What to raise when the server did not answer: a wrong certificate or URL does not pass by itself."""
+    parts = urlsplit(url)
+    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
+    causes = (error, *error.args)
+    is_tls = isinstance(error, urllib3.exceptions.SSLError)
+    if isinstance(error, _WRONG_URL) or (is_tls and not any(isinstance(cause, _PASSING) for cause in causes)):
+        return StoreMisconfigured(f"{where}: {error}")
+    return RetryLater(f"{where}: no answer: {error}")
 
 
-def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header; a date is not worth a clock here."""
-    return float(value) if value is not None and value.isdecimal() else None
+def wrong_secret() -> StoreMisconfigured:
+    """What to raise when a header cannot be made; never with the text itself."""
+    return StoreMisconfigured("the token, name or password holds characters that HTTP cannot carry")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header. A date is reckoned against the answer's own, because clocks differ."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        seconds = float(value)
+    else:
+        try:
+            until, now = (parsedate_to_datetime(text) for text in (value, headers.get("Date", "")))
+            seconds = (until - now).total_seconds()
+        except (TypeError, ValueError):  # not a date, or only one of them with a zone
+            return None
+    # "at once" is no pause between attempts: ours is
+    return min(seconds, MAX_WAIT_S) if seconds > 0 else None
 
 
 def message_of(body: bytes | str | None) -> str:
@@ -81,23 +105,17 @@ def message_of(body: bytes | str | None) -> str:
     return text
 
 
-def names_bad_rows(text: str) -> bool:
-    """Whether an error's text blames the rows."""
-    return _BAD_ROWS.search(text) is not None
+def without(secrets: Iterable[str], text: str) -> str:
+    """A text in which a server may have repeated what we sent."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
-def judge(answer: Answer, rows: Sequence[bytes]) -> Rejected | None:
-    """A write's answer: None = all stored. Raises RetryLater, or StoreMisconfigured when a person is needed."""
-    status, text, after_s = answer
-    reason = f"HTTP {status}: {text}"
-    if status == _NO_CONTENT:
-        return None
-    if status == 413:
-        return Rejected(reason)
-    if status in {400, 422} and names_bad_rows(text):
-        dropped = _DROPPED.search(text)
-        return Rejected(reason, is_all=dropped is not None and int(dropped[1]) == len(rows))
-    # 1.x reports an unknown retention policy as its own failure, though it never passes
-    if status in {408, 429} or (status >= 500 and "retention policy not found" not in text):
-        raise RetryLater(reason, after_s)
-    raise StoreMisconfigured(reason)
+def _secrets(authorization: str) -> list[str]:
+    """What must not be repeated of a header `Authorization`."""
+    scheme, _, credentials = authorization.partition(" ")
+    found = [credentials]
+    if scheme == "Basic":
+        found.append(base64.b64decode(credentials).decode(errors="replace").partition(":")[2])
+    return [secret for secret in found if secret]

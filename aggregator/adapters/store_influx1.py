@@ -4,19 +4,17 @@ Statuses are not what they seem: 400 "partial write" has stored the good rows, 4
 create, and 500 "retention policy not found" never passes by itself.
 """
 
-import gzip
-from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import urllib3
 
-from aggregator.adapters.http import Http, judge
+from aggregator.adapters.http import Answer, Http
+from aggregator.adapters.sending import Packed, judge, prepare
 from aggregator.config import Influx1
-from aggregator.core.batching import MAX_ROWS
-from aggregator.core.bisect import Rejected, isolate
+from aggregator.core.bisect import Doubted, Rejected
 from aggregator.core.points import Points
-from aggregator.ports import RetryLater, StoreMisconfigured
-from models.contract.batch import Refusal
+from aggregator.ports import RetryLater, StoreMisconfigured, Write
 
 
 class Influx1Store:
@@ -26,29 +24,24 @@ class Influx1Store:
         self._config = config
         self._http = connect(config)
 
-    def write(self, rows: Points) -> list[Refusal]:
-        """Returns the rows that the server will never take. Raises RetryLater, StoreMisconfigured."""
-        lines = rows.lines()
-        return [
-            refused
-            for start in range(0, len(lines), MAX_ROWS)
-            for refused in isolate(lines[start : start + MAX_ROWS], self._send)
-        ]
+    def prepare(self, rows: Points) -> Write:
+        """See ports.Store."""
+        return prepare(rows, self._send)
 
     def close(self) -> None:
         """Closes idle connections."""
         self._http.close()
 
-    def _send(self, lines: Sequence[bytes], *, may_create: bool = True) -> Rejected | None:
-        # level 1: higher levels cost ten times the time for a sixth of the size
-        body = gzip.compress(b"\n".join(lines), compresslevel=1)
-        answer = self._http.request(
-            "POST", "/write", {"db": self._config.database, "precision": "ns"}, body, encoding="gzip"
-        )
-        if answer.status == 404 and "database not found" in answer.text and may_create and self._config.create_database:
+    def _send(self, part: Packed) -> Rejected | Doubted | None:
+        answer = self._post(part)
+        if answer.status == 404 and "database not found" in answer.text and self._config.create_database:
             self._create_database()
-            return self._send(lines, may_create=False)
-        return judge(answer, lines)
+            answer = self._post(part)
+        return judge(answer, part)
+
+    def _post(self, part: Packed) -> Answer:
+        fields = {"db": self._config.database, "precision": "ns"}
+        return self._http.request("POST", "/write", fields, part.body, encoding="gzip")
 
     def _create_database(self) -> None:
         name = self._config.database.replace("\\", "\\\\").replace('"', '\\"')
@@ -57,24 +50,28 @@ class Influx1Store:
 
 
 def connect(config: Influx1) -> Http:
-    """The connection that the store and the reader of 1.x use."""
+    """The connections to a 1.x, with name and password."""
     headers: dict[str, str] = {}
     if config.username is not None:
-        headers = dict(urllib3.make_headers(basic_auth=f"{config.username}:{config.password()}"))
+        credentials = f"{config.username}:{config.password()}"
+        # urllib3 writes these characters as latin-1; so they come out as the UTF-8 that the server reads
+        headers = dict(urllib3.make_headers(basic_auth=credentials.encode().decode("latin-1")))
     ca_file = str(config.ca_file) if config.ca_file else None
-    return Http(config.url, headers, config.timeout_s, ca_file)
+    return Http(config.url, headers, config.timeout_s, ca_file, config.connections)
 
 
-def judge_query(status: int, text: str) -> list[dict[str, list[dict[str, object]]]]:
+def judge_query(status: int, text: str) -> list[dict[str, Any]]:
     """The results of a /query. A 200 may hold an error too. Raises RetryLater, StoreMisconfigured."""
+    msg = f"HTTP {status}: {text}"
     if status in {408, 429} or status >= 500:
-        msg = f"HTTP {status}: {text}"
         raise RetryLater(msg)
     if status != 200:
-        msg = f"HTTP {status}: {text}"
         raise StoreMisconfigured(msg)
-    results = orjson.loads(text).get("results", [])
+    try:
+        results: list[dict[str, Any]] = orjson.loads(text).get("results", [])
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise StoreMisconfigured(f"{msg[:500]}: no answer of InfluxDB; is something else at this url?") from error
     for result in results:
         if "error" in result:
             raise StoreMisconfigured(str(result["error"]))
-    return list(results)
+    return results

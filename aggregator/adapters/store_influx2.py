@@ -1,23 +1,21 @@
-"""Rows into InfluxDB 2.x and 3.x through the client library's synchronous writes.
+"""Rows into InfluxDB 2.x, Cloud and 3.x through the client library, by /api/v2/write.
 
-Synchronous and in bytes on purpose: the library's batching mode gives up after three minutes, and loses what it
-holds when the process ends. Its own map of statuses, because the versions disagree about 400.
+By its service for single writes on purpose: the library's batching mode gives up after three minutes and loses what
+it holds when the process ends, and its own compression is the slowest one. Statuses are judged here, because the
+versions disagree about 400: 3 Core answers so even when its own log or object store fails.
 """
-
-from collections.abc import Sequence
 
 import urllib3
 from influxdb_client import InfluxDBClient, WritePrecision
-from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
 
-from aggregator.adapters.http import Answer, judge, message_of, names_bad_rows, no_answer, retry_after
+from aggregator.adapters.http import Answer, message_of, no_answer, retry_after, without, wrong_secret
+from aggregator.adapters.sending import Packed, judge, prepare
 from aggregator.config import Influx2
-from aggregator.core.batching import MAX_ROWS
-from aggregator.core.bisect import Rejected, isolate
+from aggregator.core.bisect import Doubted, Rejected
 from aggregator.core.points import Points
-from aggregator.ports import RetryLater
-from models.contract.batch import Refusal
+from aggregator.ports import RetryLater, Write
 
 
 class Influx2Store:
@@ -25,40 +23,47 @@ class Influx2Store:
 
     def __init__(self, config: Influx2) -> None:
         self._config = config
+        self._token = config.token() or ""
         self._client = InfluxDBClient(
             url=config.url,
-            token=config.token() or "",
+            token=self._token,
             org=config.org,
             timeout=round(config.timeout_s * 1000),
             ssl_ca_cert=str(config.ca_file) if config.ca_file else None,
+            connection_pool_maxsize=config.connections,
         )
-        self._api = self._client.write_api(write_options=SYNCHRONOUS)
+        self._service = WriteService(self._client.api_client)
 
-    def write(self, rows: Points) -> list[Refusal]:
-        """Returns the rows that the server will never take. Raises RetryLater, StoreMisconfigured."""
-        lines = rows.lines()
-        return [
-            refused
-            for start in range(0, len(lines), MAX_ROWS)
-            for refused in isolate(lines[start : start + MAX_ROWS], self._send)
-        ]
+    def prepare(self, rows: Points) -> Write:
+        """See ports.Store."""
+        return prepare(rows, self._send)
 
     def close(self) -> None:
-        """Closes connections; nothing waits in a synchronous client."""
-        self._api.close()
+        """Closes connections; nothing waits in them."""
         self._client.close()
 
-    def _send(self, lines: Sequence[bytes]) -> Rejected | None:
+    def _send(self, part: Packed) -> Rejected | Doubted | None:
+        return judge(self._post(part.body), part)
+
+    def _post(self, body: bytes) -> Answer:
         try:
-            self._api.write(self._config.bucket, self._config.org, b"\n".join(lines), write_precision=WritePrecision.NS)
+            _, status, _ = self._service.post_write_with_http_info(
+                self._config.org,
+                self._config.bucket,
+                body,
+                content_encoding="gzip",
+                content_type="text/plain; charset=utf-8",
+                precision=WritePrecision.NS,
+            )
         except ApiException as error:
-            after_s = retry_after(error.headers.get("Retry-After") if error.headers else None)
-            answer = Answer(int(error.status), message_of(error.body), after_s)
-            # 3 Core answers 400 also when its own log or object store fails, and when it is asked too often
-            if answer.status == 400 and not names_bad_rows(answer.text):
-                msg = f"HTTP 400: {answer.text}"
-                raise RetryLater(msg, after_s) from error
-            return judge(answer, lines)
+            if not error.status:  # so the library tells a failure of TLS
+                raise no_answer(self._config.url, error.__context__ or error) from error
+            text = without([self._token] if self._token else [], message_of(error.body))
+            return Answer(int(error.status), text, retry_after(error.headers or {}))
         except urllib3.exceptions.HTTPError as error:
             raise no_answer(self._config.url, error) from error
-        return None
+        except UnicodeDecodeError as error:  # what stands between us and the database answers in other letters
+            raise RetryLater(f"an answer that is no UTF-8: {error.reason}") from error
+        except ValueError:
+            raise wrong_secret() from None
+        return Answer(int(status), "", None)

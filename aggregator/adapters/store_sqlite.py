@@ -1,56 +1,74 @@
-"""Rows in an SQLite file: a table for each measurement, keyed by time and series, and beside it its series.
-
-`reading(time, series, value, …)` refers by `series` to `reading_series(id, site, asset, channel, newest)`; `newest`
-is the time of the series' last row, which makes the question for it a look-up.
+"""Writes rows into an SQLite file (its tables: sqlite_tables.py), and removes those that are too old.
 
 Invariants
-1. A write is one transaction, on disk before `write` returns (WAL, synchronous=FULL).
+1. A write is one transaction, on disk before it returns (WAL, synchronous=FULL).
 2. Writing a row again changes nothing; a field that is absent leaves the stored one as it is.
-3. Readers open the file read-only, so they never hold up the writer.
+3. `newest` and `oldest` of a series enclose the times of all its rows.
+4. Age is counted back from this machine's clock or from the newest row, whichever is earlier: a clock that is ahead,
+   here or at a gateway, makes no row too old.
 """
 
+# ruff: noqa: S608 - the names in statements are those of the schema, and values are bound
+
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TypeVar
 
 import numpy as np
 
-from aggregator.config import Sqlite
-from aggregator.core import views
+from aggregator.adapters.sqlite_tables import TABLES, fields_of, open_to_write, rows_of, series_of, translated
+from aggregator.config import Retention, Sqlite
+from aggregator.core import minutes
+from aggregator.core.bisect import refusal
 from aggregator.core.points import Points, Table
-from aggregator.core.views import Row
-from aggregator.ports import RetryLater, StoreMisconfigured
-from models.contract.batch import Refusal
+from aggregator.ports import Write
+from models.contract.batch import Ints, Refusal
 from models.contract.schema import MEASUREMENTS
 
-# What passes by itself or by making room: locked, out of memory, input/output, disk full.
-_PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-}
+T = TypeVar("T")
+
+_FOR_EVER = Retention()
+_SECOND_NS = 1_000_000_000
+_ROWS_AT_ONCE = 50  # in one statement: half as long as one by one
+_MAX_SERIES_KNOWN = 200_000
+_MIN_REMOVED = 1_000  # a write removes this many rows that are too old, or twice what it writes
+# Rows are removed an hour after they would not be taken any more, so that no minute's mean is computed of its rest.
+_GRACE_NS = 3600 * _SECOND_NS
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The rows of one measurement in the order of the key, as far as it is known without the file."""
+
+    table: Table  # its tags are distinct
+    cells: list[object]  # row after row: minute, (series, put in later), time, the fields
+    oldest: Ints  # of each of the table's tags; meaningless where it has no row
+    newest: Ints  # 0 = it has no row
 
 
 class SqliteStore:
-    """Fulfils ports.Store. The file and its folder are made when missing."""
+    """Fulfils ports.Store. The file and its folder are made when missing; `now_ns` tells the wall clock's time."""
 
-    def __init__(self, config: Sqlite) -> None:
+    def __init__(
+        self, config: Sqlite, retention: Retention = _FOR_EVER, now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._config = config
+        self._raw_ns = minutes.retention_s(retention.raw_d) * _SECOND_NS
+        self._minutes_ns = minutes.retention_s(retention.minutes_d) * _SECOND_NS
+        self._now_ns = now_ns
         self._connection: sqlite3.Connection | None = None
+        self._ids: dict[tuple[str, tuple[str, ...]], int] = {}  # ids never change and are never taken away
+        self._newest_ns = 0  # of all rows in the file
 
-    def write(self, rows: Points) -> list[Refusal]:
-        """Blocks until the transaction is on disk; refuses nothing. Raises RetryLater, StoreMisconfigured."""
-        with _translated(self._config.path):
-            connection = self._connection or self._open()
-            self._connection = connection
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                for table in rows.tables:
-                    _write(connection, table)
-        return []
+    def prepare(self, rows: Points) -> Write:
+        """See ports.Store. Refused is only what is too old."""
+        alike: dict[str, list[Table]] = {}
+        for table in rows.tables:
+            alike.setdefault(table.measurement, []).append(table)
+        return partial(self._write, [_arranged(tables) for tables in alike.values() if any(map(len, tables))])
 
     def close(self) -> None:
         """Closes the file."""
@@ -58,145 +76,160 @@ class SqliteStore:
             self._connection.close()
             self._connection = None
 
+    def _write(self, batches: list[_Batch]) -> list[Refusal]:
+        with translated(self._config.path):
+            connection = self._connection or self._open()
+            self._connection = connection
+            newest_ns = max([self._newest_ns, *(int(batch.newest.max()) for batch in batches)])
+            refused, batches = self._taken(batches, newest_ns)
+            ids: dict[tuple[str, tuple[str, ...]], int] = {}
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for batch in batches:
+                    self._put(connection, batch, ids)
+                self._remove(connection, newest_ns, sum(len(batch.table) for batch in batches))
+            # only now: what a transaction did that failed is not in the file
+            if len(self._ids) + len(ids) > _MAX_SERIES_KNOWN:
+                self._ids.clear()
+            self._ids |= ids
+            self._newest_ns = newest_ns
+        return refused
+
     def _open(self) -> sqlite3.Connection:
-        self._config.path.parent.mkdir(parents=True, exist_ok=True)
-        # each write runs in a thread of its own, one at a time
-        connection = sqlite3.connect(
-            self._config.path, timeout=self._config.timeout_s, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        for name in MEASUREMENTS:
-            for statement in _schema(name):
-                connection.execute(statement)
+        connection = open_to_write(self._config)
+        newest = [
+            connection.execute(f"SELECT max(newest) FROM {series_of(name)}").fetchone()[0] for name in MEASUREMENTS
+        ]
+        self._newest_ns = max(time_ns or 0 for time_ns in newest)
         return connection
 
+    def _taken(self, batches: list[_Batch], newest_ns: int) -> tuple[list[Refusal], list[_Batch]]:
+        """What is too old, and the batches without it."""
+        limit_ns = self._limit_ns(self._raw_ns, newest_ns)
+        refused: list[Refusal] = []
+        taken: list[_Batch] = []
+        for batch in batches:
+            is_old = batch.table.time_ns < limit_ns
+            if not is_old.any():
+                taken.append(batch)
+                continue
+            reason = f"older than retention.raw_d: rows are kept for {minutes.words(self._raw_ns // _SECOND_NS)}"
+            refused += [refusal(line.decode(), reason) for line in batch.table.where(is_old).lines()]
+            if not is_old.all():
+                taken.append(_arranged([batch.table.where(~is_old)]))
+        return refused, taken
 
-class SqliteReader:
-    """Fulfils ports.Reader, also while an aggregator writes into the file."""
+    def _limit_ns(self, kept_ns: int, newest_ns: int) -> int:
+        """Rows before this time are too old; 0 = none is."""
+        return min(self._now_ns(), newest_ns) - kept_ns if kept_ns else 0
 
-    def __init__(self, config: Sqlite) -> None:
-        self._path = config.path
-        if not self._path.exists():
-            raise StoreMisconfigured(f"{self._path}: there is no such file yet: has an aggregator run with this file?")
-        with _translated(self._path):
-            uri = f"{config.path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, uri=True, timeout=config.timeout_s)
-            self._connection.row_factory = sqlite3.Row
-
-    def latest(self, asset: str | None = None) -> list[Row]:
-        """See ports.Reader."""
-        return views.by_tags(self._newest("reading", asset))
-
-    def health(self) -> list[Row]:
-        """See ports.Reader."""
-        return views.health(self._newest("inference"))
-
-    def alarms(self, *, open_only: bool = True) -> list[Row]:
-        """See ports.Reader."""
-        newest = self._newest("alarm")
-        marks = ",".join("?" for _ in newest)
-        openings = self._select(
-            "alarm", (*_columns("alarm"),), f"is_open = 1 AND id IN ({marks})", [r["id"] for r in newest]
+    def _put(self, connection: sqlite3.Connection, batch: _Batch, new: dict[tuple[str, tuple[str, ...]], int]) -> None:
+        measurement = batch.table.measurement
+        width = 3 + len(fields_of(measurement))
+        batch.cells[1::width] = self._series(connection, batch, new)[batch.table.index].tolist()
+        size = width * _ROWS_AT_ONCE
+        rest = len(batch.cells) - len(batch.cells) % size
+        connection.executemany(
+            _upsert(measurement, _ROWS_AT_ONCE), (batch.cells[at : at + size] for at in range(0, rest, size))
         )
-        return views.alarms(newest, openings, open_only=open_only)
-
-    def series(self, asset: str, name: str, since_ns: int, until_ns: int, limit: int) -> list[Row]:
-        """See ports.Reader."""
-        condition = "asset = ? AND time >= ? AND time < ?"
-        values: tuple[str | int, ...] = (asset, since_ns, until_ns)
-        newest_first = "ORDER BY time DESC LIMIT ?"
-        if name in MEASUREMENTS["inference"].floats:
-            columns = (*MEASUREMENTS["inference"].tags, f"{name} AS value")
-            rows = self._select(
-                "inference", columns, f"{condition} AND {name} IS NOT NULL {newest_first}", (*values, limit)
-            )
-        else:
-            rows = self._select(
-                "reading", _columns("reading"), f"{condition} AND channel = ? {newest_first}", (*values, name, limit)
-            )
-        return rows[::-1]
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._connection.close()
-
-    def _newest(self, measurement: str, asset: str | None = None) -> list[Row]:
-        condition = "time = newest" if asset is None else "time = newest AND asset = ?"
-        return self._select(measurement, _columns(measurement), condition, [] if asset is None else [asset])
-
-    def _select(
-        self, measurement: str, columns: Iterable[str], condition: str, values: Sequence[str | float | None]
-    ) -> list[Row]:
-        # CROSS JOIN keeps the order of the two: first the few series, then their rows by primary key
-        order = (
-            (f"{measurement}_series", measurement) if "newest" in condition else (measurement, f"{measurement}_series")
+        connection.executemany(
+            _upsert(measurement, 1), (batch.cells[at : at + width] for at in range(rest, len(batch.cells), width))
         )
-        tables = f"{order[0]} CROSS JOIN {order[1]} ON series = id_of_series"
-        statement = " ".join(("SELECT time,", ",".join(columns), "FROM", tables, "WHERE", condition))
-        with _translated(self._path):
-            return [dict(row) for row in self._connection.execute(statement, values)]
+
+    def _series(
+        self, connection: sqlite3.Connection, batch: _Batch, new: dict[tuple[str, tuple[str, ...]], int]
+    ) -> Ints:
+        """The ids of the table's tags, with their `newest` and `oldest` brought up to date in the file."""
+        measurement = batch.table.measurement
+        ids: list[int] = []
+        known: list[tuple[int, int, int, int, int]] = []
+        for tags, newest, oldest in zip(batch.table.tags, batch.newest.tolist(), batch.oldest.tolist(), strict=True):
+            key = (measurement, tags)
+            if not newest:  # a tag set without rows (they were refused) makes no series
+                ids.append(0)
+            elif key in self._ids:
+                ids.append(self._ids[key])
+                known.append((newest, oldest, ids[-1], newest, oldest))
+            else:
+                ids.append(connection.execute(_find(measurement), (*tags, newest, oldest)).fetchone()[0])
+                new[key] = ids[-1]
+        connection.executemany(
+            f"UPDATE {series_of(measurement)} SET newest = max(newest, ?), oldest = min(oldest, ?)"
+            " WHERE id_of_series = ? AND (newest < ? OR oldest > ?)",
+            known,
+        )
+        return np.array(ids, dtype=np.int64)
+
+    def _remove(self, connection: sqlite3.Connection, newest_ns: int, written: int) -> None:
+        """A portion of what is too old, twice as large as what is written: so there comes an end of it."""
+        for name in TABLES:
+            kept_ns = self._minutes_ns if name == minutes.MEASUREMENT else self._raw_ns
+            if not kept_ns:
+                continue
+            limit = (self._limit_ns(kept_ns, newest_ns) - _GRACE_NS) // minutes.MINUTE_NS
+            rows = rows_of(name)
+            (first,) = connection.execute(f"SELECT min(minute) FROM {rows}").fetchone()
+            if first is None or first >= limit:
+                continue
+            key = "minute, series, time"
+            portion = max(_MIN_REMOVED, 2 * written)
+            after = connection.execute(
+                f"SELECT {key} FROM {rows} ORDER BY {key} LIMIT 1 OFFSET ?", (portion,)
+            ).fetchone()
+            end = min(after or (limit, 0, 0), (limit, 0, 0))
+            connection.execute(f"DELETE FROM {rows} WHERE ({key}) < (?, ?, ?)", end)
 
 
-def _columns(measurement: str) -> tuple[str, ...]:
-    return sum(MEASUREMENTS[measurement], ())
-
-
-def _schema(name: str) -> Iterator[str]:
-    tags, floats, strings = MEASUREMENTS[name]
-    typed_tags = ", ".join(f"{tag} TEXT NOT NULL" for tag in tags)
-    fields = ", ".join([*(f"{column} REAL" for column in floats), *(f"{column} TEXT" for column in strings)])
-    yield (
-        f"CREATE TABLE IF NOT EXISTS {name}_series"
-        f" (id_of_series INTEGER PRIMARY KEY, {typed_tags}, newest INTEGER NOT NULL, UNIQUE ({', '.join(tags)}))"
+def _arranged(tables: list[Table]) -> _Batch:
+    joined = Table.joined(tables)
+    places: dict[tuple[str, ...], int] = {}
+    place = np.array([places.setdefault(tags, len(places)) for tags in joined.tags])
+    index = place[joined.index]
+    minute = joined.time_ns // minutes.MINUTE_NS
+    # stable, so that of two rows of one series and time the later one is written later
+    order = np.lexsort((joined.time_ns, index, minute))
+    table = Table(
+        joined.measurement,
+        list(places),
+        index[order].astype(np.int32),
+        joined.time_ns[order],
+        {name: values[order] for name, values in joined.floats.items()},
+        {name: _at(texts, order) for name, texts in joined.strings.items()},
     )
-    yield (
-        f"CREATE TABLE IF NOT EXISTS {name}"
-        f" (time INTEGER, series INTEGER, {fields}, PRIMARY KEY (time, series)) WITHOUT ROWID"
-    )
-
-
-def _write(connection: sqlite3.Connection, table: Table) -> None:
-    tags = MEASUREMENTS[table.measurement].tags
-    newest = np.zeros(len(table.tags), dtype=np.int64)
+    newest = np.zeros(len(places), dtype=np.int64)
     np.maximum.at(newest, table.index, table.time_ns)
-    marks = ", ".join("?" for _ in tags)
-    find = (
-        f"{_insert(f'{table.measurement}_series', (*tags, 'newest'))} VALUES ({marks}, ?)"
-        f" ON CONFLICT ({', '.join(tags)}) DO UPDATE SET newest = max(newest, excluded.newest) RETURNING id_of_series"
-    )
-    # a tag set without rows (they were refused) makes no series
-    ids = [
-        connection.execute(find, (*tag_set, time_ns)).fetchone()[0] if time_ns else None
-        for tag_set, time_ns in zip(table.tags, newest.tolist(), strict=True)
-    ]
-    columns = table.floats | table.strings
-    updates = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in columns)
-    marks = ", ".join("?" for _ in range(len(columns) + 2))
-    put = (
-        f"{_insert(table.measurement, ('time', 'series', *columns))} VALUES ({marks})"
-        f" ON CONFLICT (time, series) DO UPDATE SET {updates}"
-    )
-    series = [ids[position] for position in table.index.tolist()]
+    oldest = np.full(len(places), np.iinfo(np.int64).max)
+    np.minimum.at(oldest, table.index, table.time_ns)
     # SQLite stores NaN as NULL, which is what it means
-    fields = [values.tolist() for values in table.floats.values()] + list(table.strings.values())
-    connection.executemany(put, zip(table.time_ns.tolist(), series, *fields, strict=True))
+    fields = {name: values.tolist() for name, values in table.floats.items()} | table.strings
+    columns = [minute[order].tolist(), None, table.time_ns.tolist(), *map(fields.get, fields_of(table.measurement))]
+    cells: list[object] = [None] * (len(table) * len(columns))
+    for position, column in enumerate(columns):
+        if column is not None:
+            cells[position :: len(columns)] = column
+    return _Batch(table, cells, oldest, newest)
 
 
-def _insert(table: str, columns: Iterable[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)})"
+def _at(items: list[T], order: Ints) -> list[T]:
+    return [items[position] for position in order.tolist()]
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as what to do about them."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        reason = f"{path}: {error}"
-        # the low byte is the kind, the rest is detail
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
-            raise RetryLater(reason) from error
-        raise StoreMisconfigured(reason) from error
-    except OSError as error:
-        raise StoreMisconfigured(str(error)) from error
+@lru_cache
+def _upsert(measurement: str, rows: int) -> str:
+    fields = fields_of(measurement)
+    row = f"({', '.join('?' * (3 + len(fields)))})"
+    updates = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in fields)
+    return (
+        f"INSERT INTO {rows_of(measurement)} (minute, series, time, {', '.join(fields)})"
+        f" VALUES {', '.join([row] * rows)} ON CONFLICT (minute, series, time) DO UPDATE SET {updates}"
+    )
+
+
+@lru_cache
+def _find(measurement: str) -> str:
+    tags = TABLES[measurement].tags
+    return (
+        f"INSERT INTO {series_of(measurement)} ({', '.join(tags)}, newest, oldest)"
+        f" VALUES ({', '.join('?' * (len(tags) + 2))}) ON CONFLICT ({', '.join(tags)}) DO UPDATE"
+        " SET newest = max(newest, excluded.newest), oldest = min(oldest, excluded.oldest) RETURNING id_of_series"
+    )

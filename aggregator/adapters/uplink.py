@@ -52,7 +52,7 @@ class MqttUplink:
         attempt = 0
         while not self._closed.is_set():
             try:
-                async with connection(Client(self._address())) as client:
+                async with connection(Client(broker_address(self._config))) as client:
                     await client.listen(subscription("batch", share=self._config.share))
                     await self._serve(client)
             except (BrokerError, OSError) as error:
@@ -112,7 +112,7 @@ class MqttUplink:
             self._put(message)
 
     def _put(self, message: aiomqtt.Message) -> None:
-        request = _request(message)
+        request = _request(message, self._config.identity_property)
         key = (request.topic, request.payload if request.correlation is None else request.correlation)
         known = self._waiting.get(key)
         size = self._bytes + _size(request) - (_size(known) if known else 0)
@@ -136,22 +136,23 @@ class MqttUplink:
             where = f"{self._config.host}:{self._config.port}"
             log.warning("broker not reachable; trying again", broker=where, reason=str(error))
 
-    def _address(self) -> Address:
-        config = self._config
-        context = None
-        if config.tls:
-            context = ssl.create_default_context(cafile=config.ca_file)
-            if config.cert_file is not None:
-                context.load_cert_chain(config.cert_file, config.key_file)
-        return Address(
-            config.host,
-            config.port,
-            config.client_id,
-            config.username,
-            config.password(),
-            config.keepalive_s,
-            context,
-        )
+
+def broker_address(config: Broker) -> Address:
+    """Where the broker is and who we are. Raises ConfigError when the password cannot be read."""
+    context = None
+    if config.tls:
+        context = ssl.create_default_context(cafile=config.ca_file)
+        if config.cert_file is not None:
+            context.load_cert_chain(config.cert_file, config.key_file)
+    return Address(
+        config.host,
+        config.port,
+        config.client_id,
+        config.username,
+        config.password(),
+        config.keepalive_s,
+        context,
+    )
 
 
 def _cure(error: OSError) -> str:
@@ -162,19 +163,23 @@ def _size(request: Request) -> int:
     return len(request.payload) + len(request.correlation or b"") + _OVERHEAD_BYTES
 
 
-def _request(message: aiomqtt.Message) -> Request:
+def _request(message: aiomqtt.Message, identity_property: str | None) -> Request:
     name, properties = str(message.topic), message.properties
     correlation = getattr(properties, "CorrelationData", None)
     response = getattr(properties, "ResponseTopic", None)
     place = parse(name)
     is_trusted = place is not None and response == topic(place[0], place[1], "receipt")
-    oldest = dict(getattr(properties, "UserProperty", ())).get(OLDEST, "")
+    told: list[tuple[str, str]] = getattr(properties, "UserProperty", [])
+    oldest = dict(told).get(OLDEST, "")
+    # a gateway may add the property too: two different names are then nobody's
+    publishers = {value for name, value in told if name == identity_property}
     return Request(
         name,
         message.payload,
         correlation,
         response if is_trusted else None,
         int(oldest) if oldest.isascii() and oldest.isdecimal() and len(oldest) < 20 else None,
+        " and ".join(sorted(publishers)) or None,
     )
 
 

@@ -9,6 +9,7 @@ Invariants
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,13 +52,50 @@ class Table:
             },
         )
 
+    def cut(self, start: int, stop: int) -> "Table":
+        """The rows from `start` to before `stop`, as views."""
+        if start == 0 and stop >= len(self):
+            return self
+        part = slice(start, stop)
+        return Table(
+            self.measurement,
+            self.tags,
+            self.index[part],
+            self.time_ns[part],
+            {name: values[part] for name, values in self.floats.items()},
+            {name: texts[part] for name, texts in self.strings.items()},
+        )
+
+    @classmethod
+    def joined(cls, tables: Sequence["Table"]) -> "Table":
+        """The rows of several tables of one measurement; what a table has no column for is absent in its rows."""
+        sizes = [len(table) for table in tables]
+        offsets = np.cumsum([0, *(len(table.tags) for table in tables)])
+        names = dict.fromkeys(name for table in tables for name in table.floats)
+        texts = dict.fromkeys(name for table in tables for name in table.strings)
+        return cls(
+            tables[0].measurement,
+            [tags for table in tables for tags in table.tags],
+            np.concatenate([table.index + offset for table, offset in zip(tables, offsets, strict=False)]),
+            np.concatenate([table.time_ns for table in tables]),
+            {
+                name: np.concatenate(
+                    [table.floats.get(name, np.full(n, np.nan)) for table, n in zip(tables, sizes, strict=True)]
+                )
+                for name in names
+            },
+            {
+                name: [t for table, n in zip(tables, sizes, strict=True) for t in table.strings.get(name, [""] * n)]
+                for name in texts
+            },
+        )
+
     def lines(self) -> list[bytes]:
-        """One line of line protocol a row, without newline at its end; numbers are always floats, times int ns."""
-        names = MEASUREMENTS[self.measurement].tags
-        prefixes = [
-            ",".join((self.measurement, *(f"{name}={escape_tag(tag)}" for name, tag in zip(names, tags, strict=True))))
-            for tags in self.tags
-        ]
+        """One line of line protocol a row, without newline at its end; numbers are always floats, times int ns.
+
+        Slow: `lines.py` makes bodies of many rows.
+        """
+        prefixes = [prefix(self.measurement, tags) for tags in self.tags]
         columns = [_float_column(name, values) for name, values in self.floats.items()]
         columns += [[f'{name}="{escape_text(text)}"' for text in texts] for name, texts in self.strings.items()]
         rows = zip(self.index.tolist(), zip(*columns, strict=True), self.time_ns.tolist(), strict=True)
@@ -82,6 +120,12 @@ class Points:
     def lines(self) -> list[bytes]:
         """All rows as line protocol."""
         return [line for table in self.tables for line in table.lines()]
+
+
+def prefix(measurement: str, tags: tuple[str, ...]) -> str:
+    """What a line begins with: the measurement and its tags in the schema's order."""
+    names = MEASUREMENTS[measurement].tags
+    return ",".join((measurement, *(f"{name}={escape_tag(tag)}" for name, tag in zip(names, tags, strict=True))))
 
 
 def escape_tag(value: str) -> str:

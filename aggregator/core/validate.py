@@ -2,23 +2,27 @@
 
 A batch is refused whole when it cannot be read or is not the sender's; else single rows are refused and the rest
 goes on. Nothing is left out without a refusal that says so, except rows in which no field has a value.
+
+What a gateway does with the answers
+    accepted   the batch leaves its outbox; refused rows become dead letters there, or the whole batch is set aside
+               when they are too many to be named.
+    refused    the batch is set aside on the gateway, for it would be refused for ever. A person may look at it.
+    held       there is no answer, so the batch stays in the gateway's outbox and comes again, with back-off. That is
+               the safe answer where the fault may lie here, or will pass: a receipt of either kind is final. Nothing
+               is lost; the gateway's backlog and the batch that does not get through show that something is wrong.
 """
 
-import re
-from typing import NamedTuple
+import sys
+from typing import Literal, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aggregator.core.bisect import refusal
-from aggregator.core.points import Points, Table
-from models.contract.batch import Batch, ContractError, Floats, Refusal, decode_batch, floats, indices, ints
-from models.contract.schema import MEASUREMENTS
+from aggregator.config import Validation
+from aggregator.core.guard import SeriesGuard
+from aggregator.core.points import Points
+from aggregator.core.rows import MAX_TIME_NS, clean, sane_time
+from models.contract.batch import Batch, ContractError, NewerVersionError, Refusal, decode_batch, ints
 from models.contract.topics import parse
 
-MAX_TIME_NS = 2**63 - 2  # InfluxDB keeps the last int64 for itself
-# What line protocol cannot carry in a tag: no text, control characters, a backslash that would escape what follows.
-_NO_TAG = re.compile(r"^$|[\x00-\x1f\x7f]|\\(?=[,= \\]|$)")
+_MAX_REASON = 300  # characters: names that a sender chose stand in it
 
 
 class Accepted(NamedTuple):
@@ -28,126 +32,134 @@ class Accepted(NamedTuple):
     epoch: str
     seq: int
     points: Points
-    refused: list[Refusal]
+    refused: list[Refusal]  # at most rows.MAX_NAMED
+    unnamed: int = 0  # rows that were refused beside these
+    beyond: int = 0  # refused rows, named or not, of series beyond validation.max_series
 
 
 class Refused(NamedTuple):
-    """A batch of which nothing can be stored. `epoch` is empty and `seq` 0 when it could not even be read."""
+    """A batch of which nothing will ever be stored. `epoch` is empty and `seq` 0 when it could not even be read."""
 
     reason: str
     epoch: str = ""
     seq: int = 0
 
 
+class Held(NamedTuple):
+    """A batch that is neither stored nor refused. A person is needed, here or at the gateway."""
+
+    reason: str
+    kind: Literal["version", "clock", "identity"]
+
+
+class Message(Protocol):
+    """What the broker handed over (ports.Request)."""
+
+    @property
+    def topic(self) -> str:
+        """Where it was published."""
+        ...
+
+    @property
+    def payload(self) -> bytes:
+        """A batch, as it should be."""
+        ...
+
+    @property
+    def publisher(self) -> str | None:
+        """The authenticated name, if the broker tells it."""
+        ...
+
+
+class Validator:
+    """Remembers only which series each gateway has brought. For one thread at a time."""
+
+    def __init__(self, limits: Validation, identity_property: str | None = None) -> None:
+        """`identity_property`: the broker names the publisher of each message there; None = it does not."""
+        self._limits, self._identity_property = limits, identity_property
+        self._future_ns = int(limits.future_s * 1e9)
+        self.guard = SeriesGuard(limits.max_series)
+
+    def check(self, message: Message, now_ns: int) -> Accepted | Refused | Held:
+        """Judges one message; never raises, whatever the bytes. `now_ns` is this machine's clock, epoch ns."""
+        size, largest = len(message.payload), self._limits.max_payload_bytes
+        if size > largest:
+            return Refused(f"{size} bytes are more than the {largest} of validation.max_payload_bytes")
+        gateway = _gateway(message.topic)
+        if isinstance(gateway, Refused):
+            return gateway
+        stranger = self._stranger(gateway, message.publisher)
+        if stranger is not None:
+            return stranger
+        batch = _read(gateway, message.payload)
+        if not isinstance(batch, Batch):
+            return batch
+        if _latest_ns(batch, now_ns + self._future_ns) > now_ns + self._future_ns:
+            allowed = f"validation.future_s = {self._limits.future_s:g}"
+            reason = f"its rows lie ahead of this machine's clock by more than {allowed}: one of the clocks is wrong"
+            return Held(reason, "clock")
+        return Accepted(gateway, batch.epoch, batch.seq, *clean(gateway, batch, self.guard))
+
+    def _stranger(self, gateway: tuple[str, str], publisher: str | None) -> Refused | Held | None:
+        if self._identity_property is None:
+            return None
+        if not publisher:
+            reason = (
+                f"the broker does not say who published this (broker.identity_property = {self._identity_property!r})"
+            )
+            return Held(reason, "identity")
+        if publisher != "/".join(gateway):
+            return _refused(f"{publisher} published on the topic of {'/'.join(gateway)}")
+        return None
+
+
 def validate(topic: str, payload: bytes) -> Accepted | Refused:
-    """Checks one message against the contract; never raises, whatever the bytes."""
+    """Checks a batch against the contract alone; never raises, whatever the bytes."""
+    gateway = _gateway(topic)
+    if isinstance(gateway, Refused):
+        return gateway
+    batch = _read(gateway, payload)
+    if isinstance(batch, Held):
+        return Refused(batch.reason)
+    if isinstance(batch, Refused):
+        return batch
+    return Accepted(gateway, batch.epoch, batch.seq, *clean(gateway, batch, SeriesGuard(sys.maxsize)))
+
+
+def _gateway(topic: str) -> tuple[str, str] | Refused:
     place = parse(topic)
     if place is None or place[2] != "batch":
-        return Refused(f"{topic!r} is no topic for batches")
+        return _refused(f"{topic[:_MAX_REASON]!r} is no topic for batches")
+    return place[:2]
+
+
+def _read(gateway: tuple[str, str], payload: bytes) -> Batch | Refused | Held:
+    """The batch, if it is readable and its sender's."""
     try:
         batch = decode_batch(payload)
+    except NewerVersionError as error:
+        if any(error.sender) and error.sender != gateway:
+            return _foreign(gateway, error.sender)
+        return Held(f"{error}; an aggregator that is upgraded will take it", "version")
     except ContractError as error:
-        return Refused(str(error))
-    if (batch.site, batch.gateway) != place[:2]:
-        reason = f"a batch of {batch.site}/{batch.gateway} came on the topic of {place[0]}/{place[1]}"
-        return Refused(reason, batch.epoch, batch.seq)
-    refused: list[Refusal] = []
-    tables = tuple(_clean(table, refused) for table in _tables(batch, refused))
-    points = Points(tuple(table for table in tables if len(table)))
-    return Accepted(place[:2], batch.epoch, batch.seq, points, refused)
+        return _refused(str(error))
+    if (batch.site, batch.gateway) != gateway:
+        return _foreign(gateway, (batch.site, batch.gateway), batch.epoch, batch.seq)
+    return batch
 
 
-def _tables(batch: Batch, refused: list[Refusal]) -> list[Table]:
-    site, readings, inferences, alarms = batch.site, batch.readings, batch.inferences, batch.alarms
-    outputs = {name: floats(column) for name, column in inferences.fields.items()}
-    gateway = {name: np.array([value]) for name, value in batch.gateway_fields.items()} if batch.gateway_time_ns else {}
-    return [
-        Table(
-            "reading",
-            [(site, *series) for series in readings.series],
-            indices(readings.index),
-            ints(readings.time_ns),
-            {
-                "value": floats(readings.value),
-                "denoised": floats(readings.denoised),
-                "quality": np.frombuffer(readings.quality, "u1").astype("<f8"),
-            },
-        ),
-        Table(
-            "inference",
-            [(site, *series) for series in inferences.series],
-            indices(inferences.index),
-            ints(inferences.time_ns),
-            _known("inference", outputs, refused),
-        ),
-        Table(
-            "alarm",
-            [(site, alarm.asset, alarm.code) for alarm in alarms],
-            np.arange(len(alarms), dtype=np.int32),
-            np.array([_int64(alarm.time_ns) for alarm in alarms], dtype=np.int64),
-            {
-                "is_open": np.array([float(alarm.is_open) for alarm in alarms]),
-                "severity": np.array([alarm.severity for alarm in alarms]),
-            },
-            {"id": [alarm.id for alarm in alarms], "message": [alarm.message for alarm in alarms]},
-        ),
-        Table(
-            "gateway",
-            [(site, batch.gateway)] if gateway else [],
-            np.zeros(1 if gateway else 0, dtype=np.int32),
-            np.array([_int64(batch.gateway_time_ns)] if gateway else [], dtype=np.int64),
-            _known("gateway", gateway, refused),
-        ),
-    ]
+def _foreign(gateway: tuple[str, str], sender: tuple[str, str], epoch: str = "", seq: int = 0) -> Refused:
+    return Refused(f"a batch of {'/'.join(sender)[:130]} came on the topic of {'/'.join(gateway)}", epoch, seq)
 
 
-def _int64(time_ns: int) -> int:
-    """MessagePack knows integers that no column can hold; 0 is refused later as no time."""
-    return time_ns if 0 < time_ns <= MAX_TIME_NS else 0
+def _refused(reason: str) -> Refused:
+    return Refused(reason[:_MAX_REASON])
 
 
-def _known(measurement: str, fields: dict[str, Floats], refused: list[Refusal]) -> dict[str, Floats]:
-    """The fields that the schema has; one refusal for each that it has not (a gateway newer than this side)."""
-    schema = MEASUREMENTS[measurement].floats
-    refused += [
-        refusal(measurement, f"the schema has no field {name!r}; it was left out")
-        for name, values in fields.items()
-        if name not in schema and len(values)
-    ]
-    return {name: values for name, values in fields.items() if name in schema}
-
-
-def _clean(table: Table, refused: list[Refusal]) -> Table:
-    """The table without the rows that no store would take, and without rows that say nothing."""
-    rows = len(table)
-    if not rows:
-        return table
-    bad_tags = np.array([any(map(_NO_TAG.search, tags)) for tags in table.tags], dtype=bool)
-    faults: dict[str, NDArray[np.bool_]] = {
-        "a tag is empty, or holds a character that line protocol cannot carry": bad_tags[table.index],
-        "the time lies outside of 1970 to 2262": (table.time_ns < 1) | (table.time_ns > MAX_TIME_NS),
-        "a field is infinite": _any(rows, [np.isinf(values) for values in table.floats.values()]),
-    }
-    if table.measurement == "reading":
-        faults["the value is not a number"] = np.isnan(table.floats["value"])
-    keep = np.ones(rows, dtype=bool)
-    for reason, bad in faults.items():
-        refused += [refusal(_describe(table, row), reason) for row in np.flatnonzero(bad & keep).tolist()]
-        keep &= ~bad
-    if not table.strings:
-        keep &= _any(rows, [~np.isnan(values) for values in table.floats.values()])
-    return table.where(keep)
-
-
-def _any(rows: int, columns: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    result = np.zeros(rows, dtype=bool)
-    for column in columns:
-        result |= column
-    return result
-
-
-def _describe(table: Table, row: int) -> str:
-    """A row for people: line protocol has no spelling for what is wrong with it."""
-    tags = zip(MEASUREMENTS[table.measurement].tags, table.tags[table.index[row]], strict=True)
-    fields = ",".join(f"{name}={values[row]}" for name, values in table.floats.items())
-    return f"{','.join([table.measurement, *(f'{name}={tag}' for name, tag in tags)])} {fields} {table.time_ns[row]}"
+def _latest_ns(batch: Batch, limit_ns: int) -> int:
+    """The latest time of a row, as far as it is a time at all; exact only when it lies beyond the limit."""
+    columns = [ints(column) for column in (batch.readings.time_ns, batch.inferences.time_ns) if column]
+    latest = [int(column.max()) for column in columns]
+    if max(latest, default=0) > limit_ns:
+        latest = [int(column[column <= MAX_TIME_NS].max(initial=0)) for column in columns]
+    return max([*latest, sane_time(batch.gateway_time_ns), *(sane_time(alarm.time_ns) for alarm in batch.alarms)])

@@ -34,6 +34,7 @@ _POLL_S = 0.25  # the outbox is also looked at without a hint
 _SILENCES = 3  # receipt time-outs
 _MAX_SILENCE_S = 600.0
 _MAX_DIGITS = 19
+_HEARTBEAT = "gateway"  # the measurement
 
 Topics = dict[topics.Kind, str]
 
@@ -65,6 +66,7 @@ class Exchange:
         self._heard_s = 0.0
         self._silence_s = self._patience_s = _SILENCES * config.receipt_timeout_s
         self.is_open = False
+        self._has_told = False  # of refused heartbeats
 
     @property
     def has_room(self) -> bool:
@@ -183,13 +185,13 @@ class Exchange:
         aside, stored = [], []
         try:
             for batch, receipt in receipts:
-                if receipt.refused:
-                    self._on_refused(batch, receipt.refused)
+                if refused := self._without_heartbeats(receipt.refused):
+                    self._on_refused(batch, refused)
                     _log.error(
                         "the database refuses rows; they are kept as dead letters",
                         seq=batch.seq,
-                        rows=len(receipt.refused) + receipt.unnamed,
-                        reason=receipt.refused[0].reason,
+                        rows=len(refused) + receipt.unnamed,
+                        reason=refused[0].reason,
                     )
                 if receipt.stored and not receipt.unnamed:
                     stored.append(batch.seq)
@@ -206,6 +208,15 @@ class Exchange:
             _log.warning("receipts cannot be recorded now; they will come again", error=str(error))
             return aside
         return aside + stored
+
+    def _without_heartbeats(self, refused: list[Refusal]) -> list[Refusal]:
+        """Dead letters are for data of the plant. An aggregator older than we are does not know all our heartbeat."""
+        rest = [one for one in refused if one.row.partition(",")[0] != _HEARTBEAT]
+        if len(rest) < len(refused) and not self._has_told:
+            self._has_told = True
+            reason = next(one.reason for one in refused if one not in rest)
+            _log.info("the aggregator does not take all that this gateway says of itself", reason=reason)
+        return rest
 
     def _check_silence(self, now_s: float) -> None:
         if not self._lanes.under_way or not self._lanes.is_heard:

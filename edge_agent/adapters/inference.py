@@ -6,6 +6,7 @@ with: that list names CUDA on a machine without any. One thread a session: paral
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -138,6 +139,11 @@ class ModelShelf:
         return self._folder / f"{digest}.bundle"
 
 
+def onnx_runtime_version() -> str:
+    """Of the wheel that is installed, with its kind: 'onnxruntime-gpu 1.22.0'; empty = none is."""
+    return next((f"{name} {found}" for name, found in _wheels().items()), "")
+
+
 def _is_sound(kept: Path, digest: str) -> bool:
     try:
         return read_bundle(kept).manifest.digest == digest
@@ -146,13 +152,7 @@ def _is_sound(kept: Path, digest: str) -> bool:
 
 
 def _check_wheels() -> None:
-    found = []
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            metadata.version(name)
-            found.append(name)
-        except metadata.PackageNotFoundError:
-            continue
+    found = _wheels()
     if len(found) > 1:
         cure = "pip uninstall -y onnxruntime onnxruntime-gpu, then install one of tocsin[cpu], tocsin[gpu]"
         msg = f"{' and '.join(found)} are both installed and overwrite each other: {cure}"
@@ -160,3 +160,12 @@ def _check_wheels() -> None:
     if not found:
         msg = "ONNX Runtime is not installed: pip install 'tocsin[cpu]', or 'tocsin[gpu]' with an NVIDIA GPU"
         raise StartError(msg)
+
+
+def _wheels() -> dict[str, str]:
+    """The installed wheels of ONNX Runtime and their versions."""
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

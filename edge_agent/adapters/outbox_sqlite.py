@@ -35,7 +35,7 @@ import structlog
 from edge_agent.adapters.database import BoundError, Database
 from edge_agent.adapters.salvage import PAGE_BYTES, Salvaged, checksum, raise_counter
 from edge_agent.core.thinning import LEVELS, Thinned, Thinner
-from edge_agent.ports import NoRoomError, Sealed
+from edge_agent.ports import NoRoomError, Sealed, Waiting
 from models.contract.batch import ContractError, decode_batch, encode_batch
 
 _log = structlog.get_logger()
@@ -145,6 +145,11 @@ class SqliteOutbox:
         count = self._database.scalar("SELECT count(*) FROM batch")
         self._is_thinning = self._is_thinning and count > 0
         return count
+
+    def waiting(self) -> Waiting:
+        """How many wait, their size and the age of the oldest."""
+        query = "SELECT count(*), coalesce(sum(length(payload)), 0), min(arrival_ns) FROM batch"
+        return Waiting(*self._database.rows(query)[0])
 
     def lost(self) -> dict[str, int]:
         """Rows that thinning dropped since the file was made, by kind; and batches that were damaged."""

@@ -54,7 +54,7 @@ class Uplink:
         self._on_receipt = on_receipt
         self._exchange = Exchange(config.uplink, self._topic, outbox, self._heard, on_refused)
         self._reconnects = Reconnects(random.Random())  # noqa: S311 - jitter
-        self._stop = asyncio.Event()
+        self._stop, self._has_changed = asyncio.Event(), asyncio.Event()
         self._is_accepted = False
         self._complaint = ""
 
@@ -75,6 +75,13 @@ class Uplink:
     def hint(self) -> None:
         """A batch was sealed. To be called in the event loop's thread."""
         self._exchange.hint()
+
+    def restate(self) -> None:
+        """What `state` says has changed: tell it anew. To be called in the event loop's thread.
+
+        The will stays as it was until the next connection: a broker knows no other.
+        """
+        self._has_changed.set()
 
     async def run(self) -> None:
         """Connect, send, receive; again after each fault, with full jitter. Ends by `stop` or by cancellation."""
@@ -110,23 +117,33 @@ class Uplink:
     async def _serve(self, client: Client) -> None:
         client.on_refused = self._complain
         await client.listen(self._topic["receipt"])
-        await client.publish(self._topic["state"], self._state(True), qos=1, retain=True)
+        await self._tell(client, online=True)
         _log.info("connected to the uplink broker", host=self._config.host, port=self._config.port)
         exchange = asyncio.create_task(self._exchange.run(client), name="uplink-exchange")
+        stating = asyncio.create_task(self._tell_changes(client), name="uplink-state")
         stopped = asyncio.create_task(self._stop.wait(), name="uplink-stop")
         try:
-            await asyncio.wait({exchange, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({exchange, stating, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if exchange.done():
                 exchange.result()
+            if stating.done():
+                stating.result()
         finally:
-            exchange.cancel()
-            stopped.cancel()
-            await asyncio.gather(exchange, stopped, return_exceptions=True)
+            for task in (exchange, stating, stopped):
+                task.cancel()
+            await asyncio.gather(exchange, stating, stopped, return_exceptions=True)
             if self._stop.is_set():  # the will covers a death; an orderly end says so itself
                 with suppress(aiomqtt.MqttError):
-                    await client.publish(
-                        self._topic["state"], self._state(False), qos=1, retain=True, timeout=_FAREWELL_S
-                    )
+                    await self._tell(client, online=False, timeout_s=_FAREWELL_S)
+
+    async def _tell_changes(self, client: Client) -> None:
+        while True:
+            await self._has_changed.wait()
+            await self._tell(client, online=True)
+
+    async def _tell(self, client: Client, *, online: bool, timeout_s: float | None = None) -> None:
+        self._has_changed.clear()
+        await client.publish(self._topic["state"], self._state(online), qos=1, retain=True, timeout=timeout_s)
 
     def _heard(self, batch: Sealed, receipt: Receipt) -> None:
         self._complaint = ""

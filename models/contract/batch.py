@@ -6,11 +6,15 @@ that refer to it by position. Columns are little-endian bytes of the dtype named
 Invariants
 1. (series, time) names a point for ever and its values never change: writing one twice changes nothing.
 2. `epoch` names one life of the gateway's outbox, `seq` counts its batches from 1 without a gap.
-3. Decoding raises only `ContractError`, whatever the bytes, and never allocates beyond `MAX_BYTES`.
+3. Decoding raises only `ContractError`, whatever the bytes. It unpacks at most `MAX_BYTES`, and makes at most
+   `MAX_ENTRIES` objects of a table: 64 MiB of empty texts would else become gigabytes.
+4. A batch of any version is one zstd frame around a MessagePack map with an integer `version`; where `site` and
+   `gateway` are texts, they name the sender. So each side can tell what is newer than itself.
 """
 
+import threading
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,20 +23,37 @@ from numpy.typing import NDArray
 
 VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024  # decompressed; an agent seals batches far below this
+MAX_ENTRIES = 2**18  # series or alarms of a table; more than the rows that an agent seals at once
+_MAX_FIELDS = 256
+_MAX_NAME = 64
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+Few = Annotated[list[T], msgspec.Meta(max_length=MAX_ENTRIES)]
+Fields = Annotated[dict[str, T], msgspec.Meta(max_length=_MAX_FIELDS)]
+Name = Annotated[str, msgspec.Meta(max_length=_MAX_NAME)]
 
 
 class ContractError(ValueError):
     """The bytes are no batch or receipt of this contract; the text says why. Do not try again."""
 
 
+class NewerVersionError(ContractError):
+    """A batch of a later version than this side reads: keep it for a side that does.
+
+    `sender`: site and gateway, as far as the batch says them in a way that this side understands, else empty.
+    """
+
+    def __init__(self, version: int, sender: tuple[str, str]) -> None:
+        super().__init__(f"batch version {version}; this side reads version {VERSION}")
+        self.version, self.sender = version, sender
+
+
 class Readings(msgspec.Struct, kw_only=True):
     """Sensor values as they came (`value`), as the denoiser left them (`denoised`), and their quality."""
 
-    series: list[tuple[str, str]] = []  # (asset, channel)
+    series: Few[tuple[str, str]] = []  # (asset, channel)
     index: bytes = b""  # int32, position in `series`
     time_ns: bytes = b""  # int64, event time
     value: bytes = b""  # float64
@@ -43,10 +64,10 @@ class Readings(msgspec.Struct, kw_only=True):
 class Inferences(msgspec.Struct, kw_only=True):
     """Model outputs. Each field is a float64 column; NaN = this model has no such output."""
 
-    series: list[tuple[str, str, str]] = []  # (asset, model, version)
+    series: Few[tuple[str, str, str]] = []  # (asset, model, version)
     index: bytes = b""  # int32
     time_ns: bytes = b""  # int64, time of the window's last frame
-    fields: dict[str, bytes] = {}  # name -> float64
+    fields: Fields[bytes] = {}  # name -> float64
 
 
 class Alarm(msgspec.Struct, kw_only=True, frozen=True):
@@ -65,15 +86,15 @@ class Batch(msgspec.Struct, kw_only=True):
     """All results of a stretch of the gateway's journal."""
 
     version: int = VERSION
-    site: str
-    gateway: str
-    epoch: str
+    site: Name
+    gateway: Name
+    epoch: Name
     seq: int
     readings: Readings = msgspec.field(default_factory=Readings)
     inferences: Inferences = msgspec.field(default_factory=Inferences)
-    alarms: list[Alarm] = []
+    alarms: Few[Alarm] = []
     gateway_time_ns: int = 0  # 0 = no row for the measurement `gateway`
-    gateway_fields: dict[str, float] = {}
+    gateway_fields: Fields[float] = {}
 
 
 class Refusal(msgspec.Struct, kw_only=True, frozen=True):
@@ -95,9 +116,32 @@ class Receipt(msgspec.Struct, kw_only=True):
     unnamed: int = 0  # rows that were refused beside those in `refused`
 
 
+class _Version(msgspec.Struct):
+    """What stays in every version."""
+
+    version: int
+
+
+class _Sender(msgspec.Struct):
+    """What stays in every version in which it is a text."""
+
+    site: str
+    gateway: str
+
+
+class _Unpacking(threading.local):
+    """A decompressor for each thread: making one costs more than a small batch."""
+
+    def __init__(self) -> None:
+        self.zstd = zstandard.ZstdDecompressor(max_window_size=MAX_BYTES)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(Batch)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
+_sender_decoder = msgspec.msgpack.Decoder(_Sender)
 _receipt_decoder = msgspec.msgpack.Decoder(Receipt)
+_unpacking = _Unpacking()
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -106,9 +150,18 @@ def encode_batch(batch: Batch) -> bytes:
 
 
 def decode_batch(payload: bytes) -> Batch:
-    """The checked batch. Raises ContractError when bytes, columns, indices or the version do not fit."""
-    batch = _decode(_batch_decoder, _decompress(payload))
+    """The checked batch. Raises ContractError when bytes, columns, indices or the version do not fit.
+
+    What it raises is a NewerVersionError when the version is a later one, whatever else has changed with it.
+    """
+    content = _decompress(payload)
+    try:
+        batch = _decode(_batch_decoder, content)
+    except ContractError:
+        _refuse_newer(content)
+        raise
     if batch.version != VERSION:
+        _refuse_newer(content)
         msg = f"batch version {batch.version}; this side reads version {VERSION}"
         raise ContractError(msg)
     readings, inferences = batch.readings, batch.inferences
@@ -164,16 +217,16 @@ def rows(batch: Batch) -> int:
 
 
 def _decompress(payload: bytes) -> bytes:
+    """What the one frame holds. zstd keeps a frame to the size that it tells; most tell one."""
     try:
-        stream = zstandard.ZstdDecompressor().stream_reader(payload, read_size=len(payload) or 1)
-        content = stream.read(MAX_BYTES + 1)
+        size = zstandard.get_frame_parameters(payload).content_size
+        if size <= MAX_BYTES or size == zstandard.CONTENTSIZE_UNKNOWN:
+            return _unpacking.zstd.decompress(payload, max_output_size=MAX_BYTES, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        msg = f"not zstd: {error}"
+        msg = f"not one whole zstd frame of at most {MAX_BYTES} bytes: {error}"
         raise ContractError(msg) from error
-    if len(content) > MAX_BYTES:
-        msg = f"decompresses to more than {MAX_BYTES} bytes"
-        raise ContractError(msg)
-    return content
+    msg = f"decompresses to {size} bytes, more than {MAX_BYTES}"
+    raise ContractError(msg)
 
 
 def _decode(decoder: "msgspec.msgpack.Decoder[T]", content: bytes) -> T:
@@ -183,6 +236,22 @@ def _decode(decoder: "msgspec.msgpack.Decoder[T]", content: bytes) -> T:
         raise ContractError(str(error)) from error
 
 
+def _refuse_newer(content: bytes) -> None:
+    """Raises NewerVersionError when that is what the content is."""
+    try:
+        version = _decode(_version_decoder, content).version
+    except ContractError:
+        return
+    if version <= VERSION:
+        return
+    try:
+        found = _decode(_sender_decoder, content)
+        sender = found.site, found.gateway
+    except ContractError:
+        sender = "", ""
+    raise NewerVersionError(version, sender)
+
+
 def _check_columns(table: str, series: int, index: bytes, columns: dict[str, tuple[bytes, int]]) -> None:
     if len(index) % 4:
         msg = f"{table}.index: {len(index)} bytes are no whole number of int32"
@@ -190,10 +259,9 @@ def _check_columns(table: str, series: int, index: bytes, columns: dict[str, tup
     n = len(index) // 4
     for name, (data, width) in columns.items():
         if len(data) != n * width:
-            msg = f"{table}.{name}: {len(data)} bytes for {n} rows of {width}"
+            msg = f"{table}.{name[:_MAX_NAME]}: {len(data)} bytes for {n} rows of {width}"
             raise ContractError(msg)
-    positions = indices(index)
-    if n and (positions.min() < 0 or positions.max() >= series):
+    if n and np.frombuffer(index, "<u4").max() >= series:  # without a sign, what is below 0 is above all
         msg = f"{table}.index: a position outside the {series} series"
         raise ContractError(msg)
 

@@ -9,8 +9,6 @@ of 0.5 s and a model. CPU time is that of all threads, user and system, from the
 the passes; the ratio is what counts.
 """
 
-import argparse
-import json
 import multiprocessing
 import statistics
 import sys
@@ -24,6 +22,7 @@ from tests.agents import eventually
 from tests.bench import gateway
 from tests.bench.flood import packets, publish
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 from tests.bench.scrape import scraped
 from tests.servers import Mosquitto, free_port
 
@@ -102,9 +101,7 @@ def one_pass(flood: list[bytes]) -> Measured:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     flood = packets([gateway.message(i, START_NS + i * SPACING_NS) for i in range(MESSAGES)])
     passes = []
     for number in range(PASSES):
@@ -113,8 +110,7 @@ def main() -> None:
     paho_us, agent_us = (round(statistics.median(column), 1) for column in zip(*passes, strict=True))
     ratio = round(statistics.median(one.agent_us / one.paho_us for one in passes), 2)
     if as_json:
-        report = {"bench": "cpu", "machine": machine(), "paho_us": paho_us, "agent_us": agent_us, "ratio": ratio}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("cpu", paho_us=paho_us, agent_us=agent_us, ratio=ratio)
         return
     sys.stdout.write(
         f"CPU time a QoS 1 message of one reading, {MESSAGES:,} of them, median of {PASSES}; {machine()}\n"

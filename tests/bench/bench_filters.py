@@ -7,8 +7,6 @@ What is timed is one step of `Chains` or `Reports`: readings in groups, in memor
 Each channel brings the same number of readings, one a second. Each figure is the median of the steps after a warm-up.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,6 +22,7 @@ from edge_agent.core.denoise.reporting import ReportRows
 from edge_agent.core.denoise.reports import Reports
 from edge_agent.core.segments import Segments, segments
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 
 CASES = ((100, 100), (100, 1), (10_000, 1), (1, 1), (1, 10_000))  # channels, readings of each in a step
 STEPS, SETTLING = 51, 15
@@ -58,16 +57,13 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure all and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     measured = []
     for name in (*FILTERS, *REPORTERS):
         sys.stderr.write(f"bench_filters: {name}\n")
         measured += [measure(name, channels, each) for channels, each in CASES]
     if as_json:
-        report = {"bench": "filters", "machine": machine(), "cases": [one._asdict() for one in measured]}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("filters", cases=measured)
         return
     sys.stdout.write(f"filters, median of {STEPS} steps; ns a reading (us a step); {machine()}\n")
     sys.stdout.write(f"{'channels x readings':<20}" + "".join(f"{f'{c:,} x {n:,}':>20}" for c, n in CASES) + "\n")

@@ -8,9 +8,7 @@ decoding, checks, columns; link, disk and pipeline are not. Once with one readin
 column, or a pack where the format has no columns. Each figure is the median of five passes.
 """
 
-import argparse
 import gzip
-import json
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ import zstandard
 from edge_agent.config import EdgeConfig
 from edge_agent.core.intake import Intake, Message
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 
 PASSES = 5
 CALLS = 20
@@ -112,16 +111,13 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure all formats and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     measured = []
     for number, name in enumerate(CASES, 1):
         sys.stderr.write(f"bench_formats: {number} of {len(CASES)}: {name}\n")
         measured += [measure(name, readings) for readings in (1, MANY)]
     if as_json:
-        report = {"bench": "formats", "machine": machine(), "cases": [m._asdict() for m in measured]}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("formats", cases=measured)
         return
     sys.stdout.write(f"messages to columns, {MESSAGES} messages a call, median of {PASSES}; {machine()}\n")
     sys.stdout.write(f"{'format':<20} {'readings a message':>18} {'readings/s':>12} {'us a message':>13}\n")

@@ -8,8 +8,6 @@ link ▶ decode ▶ PUBACK without a journal; the same with the journal; and the
 full batch is in the outbox. Medians of the passes; the ratios are what counts.
 """
 
-import argparse
-import json
 import multiprocessing
 import signal
 import statistics
@@ -32,6 +30,7 @@ from edge_agent.ports import Again, Journal, Stored
 from tests.agents import EDGE, Process, eventually
 from tests.bench.flood import packets, publish
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 from tests.bench.scrape import scraped
 from tests.servers import Mosquitto, find_binary, free_port
 
@@ -203,9 +202,7 @@ uplink = {{ port = {free_port()} }}
 
 def main() -> None:
     """Measure all receivers in turn and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     flood = packets(messages())
     rates: dict[str, list[float]] = {name: [] for name in RECEIVERS}
     for number in range(PASSES):
@@ -215,8 +212,7 @@ def main() -> None:
     median = {name: statistics.median(found) for name, found in rates.items()}
     reference = median["mosquitto_sub"]
     if as_json:
-        report = {"bench": "ingest", "machine": machine(), "messages_per_s": {n: round(r) for n, r in median.items()}}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("ingest", messages_per_s={name: round(rate) for name, rate in median.items()})
         return
     sys.stdout.write(f"QoS 1 from Mosquitto, {MESSAGES:,} messages, median of {PASSES}; {machine()}\n")
     sys.stdout.write(f"{'receiver':<22} {'messages/s':>12} {'of mosquitto_sub':>18}\n")

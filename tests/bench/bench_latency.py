@@ -9,8 +9,6 @@ taken when it is sent; its row counts once a question to the store has returned 
 is printed: on average half of it is the reader's.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from tests.bench import gateway
 from tests.bench.follower import Follower, Times, influx1_times, sqlite_times
 from tests.bench.machine import machine
 from tests.bench.paced import Paced
+from tests.bench.report import parser, print_json
 from tests.servers import Influx1, Mosquitto
 
 RATE = 2000  # messages a second
@@ -120,17 +119,15 @@ def follow(follower: Follower, deadline_s: float) -> None:
 
 def main() -> None:
     """Measure with each store and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--store", choices=STORES, action="append", help="only this one")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--store", choices=STORES, action="append", help="only this one")
+    arguments = options.parse_args()
     measured = []
     for name in arguments.store or STORES:
         sys.stderr.write(f"bench_latency: {name}: {WARM_UP_S} s warm-up, {MEASURED_S} s\n")
         measured.append(measure(name))
     if arguments.json:
-        report = {"bench": "latency", "machine": machine(), "stores": [m._asdict() for m in measured]}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("latency", stores=measured)
         return
     sys.stdout.write(f"from publish to a readable row, {RATE:,} messages/s, {MEASURED_S} s; {machine()}\n")
     columns = ("store", "messages/s", "p50 ms", "p99 ms", "max ms", "asked every ms", "followed", "missing")

@@ -10,8 +10,6 @@ agent's memory all along. At the end every reading must be in the store, once. I
 seals each second what it has; batches of ten seconds keep the run short (`--batch-s 1`: ten times as many).
 """
 
-import argparse
-import json
 import multiprocessing
 import signal
 import sys
@@ -30,6 +28,7 @@ from tests.bench.follower import Follower, sqlite_times
 from tests.bench.machine import machine
 from tests.bench.observers import Batches, Resident
 from tests.bench.paced import Paced
+from tests.bench.report import parser, print_json
 from tests.servers import Mosquitto
 
 ASSETS, CHANNELS = 3, 10
@@ -201,15 +200,13 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--hours", type=float, default=24.0, help="of the outage (24)")
-    parser.add_argument("--batch-s", type=int, default=10, help="of the outage in a batch (10)")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--hours", type=float, default=24.0, help="of the outage (24)")
+    options.add_argument("--batch-s", type=int, default=10, help="of the outage in a batch (10)")
+    arguments = options.parse_args()
     measured = measure(arguments.hours, arguments.batch_s)
     if arguments.json:
-        report = {"bench": "outage", "machine": machine(), "hours": arguments.hours, "batch_s": arguments.batch_s}
-        sys.stdout.write(json.dumps(report | measured._asdict()) + "\n")
+        print_json("outage", hours=arguments.hours, batch_s=arguments.batch_s, **measured._asdict())
         return
     sys.stdout.write(f"{arguments.hours:g} h offline, then {RATE} live messages/s; {machine()}\n")
     for name, value in measured._asdict().items():

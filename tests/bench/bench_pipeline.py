@@ -7,8 +7,6 @@ What is timed is `Pipeline.run` from a journal entry in memory to rows of the ba
 are not. Each figure is the median of five passes, each with a pipeline of its own that knows all channels.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ from edge_agent.core.readings import ChannelKey, Readings
 from edge_agent.core.results import Results
 from models.contract.quality import Quality
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 
 PASSES = 5
 CHANNELS_AN_ASSET = 10
@@ -56,16 +55,13 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure all cases and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     measured = []
     for number, case in enumerate(CASES, 1):
         sys.stderr.write(f"bench_pipeline: {number} of {len(CASES)}: {case.channels} channels\n")
         measured.append(measure(case))
     if as_json:
-        report = {"bench": "pipeline", "machine": machine(), "cases": [m._asdict() for m in measured]}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("pipeline", cases=measured)
         return
     sys.stdout.write(f"pipeline, no models, median of {PASSES}; {machine()}\n")
     sys.stdout.write(f"{'channels':>10} {'readings an entry':>18} {'readings/s':>12} {'us an entry':>12}\n")

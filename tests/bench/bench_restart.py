@@ -9,8 +9,6 @@ the journal is sealed already, so it is replayed and its results are thrown away
 a model. Medians of the passes. The parts are timed apart: they need not add up.
 """
 
-import argparse
-import json
 import shutil
 import sqlite3
 import statistics
@@ -45,6 +43,7 @@ from models.contract.topics import subscription
 from tests.agents import eventually
 from tests.bench import gateway, paced
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 from tests.servers import Mosquitto
 
 PASSES = 3
@@ -210,16 +209,13 @@ def open_files(config: EdgeConfig) -> tuple[SqliteJournal, SqliteOutbox]:
 
 def main() -> None:
     """Measure all sizes of entries and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     measured = []
     for entry_readings in ENTRY_READINGS:
         sys.stderr.write(f"bench_restart: {READINGS:,} readings, {entry_readings} an entry\n")
         measured.append(measure(entry_readings))
     if as_json:
-        report = {"bench": "restart", "machine": machine(), "readings": READINGS, "unit": "s"}
-        sys.stdout.write(json.dumps(report | {"cases": [m._asdict() for m in measured]}) + "\n")
+        print_json("restart", readings=READINGS, unit="s", cases=measured)
         return
     sys.stdout.write(f"restart with {READINGS:,} readings to replay, median of {PASSES}, s; {machine()}\n")
     sys.stdout.write(" ".join(f"{column:>10}" for column in Restart._fields) + "\n")

@@ -10,7 +10,6 @@ and network are not. CPU time of the one thread; medians of five passes, each wi
 already. The state is what a snapshot of it takes.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -31,6 +30,7 @@ from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
 from tests.bench.bench_pipeline import no_models
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 
 PASSES = 5
 READINGS_A_MESSAGE, MESSAGES_AN_ENTRY = 100, 64
@@ -60,17 +60,14 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure all cases and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     keep_freed_memory()
     measured = []
     for number, case in enumerate(CASES, 1):
         sys.stderr.write(f"bench_signal: {number} of {len(CASES)}: {case.channels} channels\n")
         measured.append(measure(case))
     if as_json:
-        report = {"bench": "signal", "machine": machine(), "cases": [m._asdict() for m in measured]}
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("signal", cases=measured)
         return
     sys.stdout.write(f"columns of {READINGS_A_MESSAGE} readings to the grid, median of {PASSES}; {machine()}\n")
     sys.stdout.write(

@@ -8,8 +8,6 @@ are not. Each figure is the median of nine passes, in CPU time: all of it is com
 waveforms are handed in together.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ from edge_agent.core.features.filters import ButterworthFilter
 from edge_agent.core.features.moments import centred
 from edge_agent.core.features.spectrum import power, spectrum
 from tests.bench.machine import machine
+from tests.bench.report import print_json, wants_json
 
 PASSES = 9
 PASS_SAMPLES = 2_000_000
@@ -69,9 +68,7 @@ class Part(NamedTuple):
 
 def main() -> None:
     """Measure all and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
+    as_json = wants_json(__doc__)
     waveforms(1024)  # once freed, the C library keeps smaller blocks for reuse: as in any agent that has read a commit
     measured = []
     for name, settings in RULES.items():
@@ -79,14 +76,7 @@ def main() -> None:
         measured += [measure(name, WaveformRule.model_validate(settings), at_once) for at_once in AT_ONCE]
     parts = measure_parts(WaveformRule.model_validate(RULES[ASKED]))
     if as_json:
-        report = {
-            "bench": "waveform",
-            "machine": machine(),
-            "samples": SAMPLES,
-            "cases": [m._asdict() for m in measured],
-            "parts": [p._asdict() for p in parts],
-        }
-        sys.stdout.write(json.dumps(report) + "\n")
+        print_json("waveform", samples=SAMPLES, cases=measured, parts=parts)
         return
     sys.stdout.write(f"waveforms of {SAMPLES} float32, median of {PASSES}; {machine()}\n")
     sys.stdout.write(f"{'features':<36} {'at once':>8} {'samples/s':>14}\n")

@@ -1,11 +1,11 @@
 """The gateway of the benchmarks: twenty pumps of ten channels, watched by the zoo's model of a pump."""
 
-import os
 from pathlib import Path
 
 from edge_agent import logs
 from edge_agent.config import EdgeConfig, load
 from tests.agents import AGGREGATOR, EDGE, Process
+from tests.bench import procfs
 
 ASSETS = 20
 CHANNELS = {
@@ -64,13 +64,12 @@ class Daemon(Process):
     @property
     def cpu_s(self) -> float:
         """Of all its threads, since its start."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return procfs.cpu_s(self._pid)
 
     @property
     def resident_mb(self) -> float:
         """Of its memory, in 10^6 bytes."""
-        return int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+        return procfs.resident_mb(self._pid)
 
     @property
     def _pid(self) -> int:

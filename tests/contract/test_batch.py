@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from models.contract.batch import (
     MAX_BYTES,
+    MAX_ENTRIES,
     VERSION,
     Alarm,
     Batch,
     ContractError,
     Inferences,
+    NewerVersionError,
     Readings,
     Receipt,
     Refusal,
@@ -103,6 +106,10 @@ def test_a_receipt_comes_back_equal(receipt: Receipt) -> None:
     assert decode_receipt(encode_receipt(receipt)) == receipt
 
 
+def wire(content: dict[str, Any]) -> bytes:
+    return zstandard.compress(msgspec.msgpack.encode(content))
+
+
 def sample() -> Batch:
     return Batch(
         site="s",
@@ -175,16 +182,54 @@ def test_inferences_that_do_not_fit_are_refused_by_name(where: str, change: dict
         decode_batch(encode_batch(batch))
 
 
-def test_another_version_is_refused_with_both_numbers() -> None:
+LATER: list[dict[str, Any]] = [
+    {"version": VERSION + 1, "site": "s", "gateway": "g"},
+    {"readings": [1, 2], "site": "s", "gateway": "g", "version": VERSION + 1},
+    {"version": 2**64 - 1, "site": "s", "gateway": "g", "epoch": {"a": None}, "seq": "x", "alarms": b"x"},
+]
+
+
+@pytest.mark.parametrize("content", LATER)
+def test_a_newer_version_is_told_apart_whatever_its_layout(content: dict[str, Any]) -> None:
+    with pytest.raises(NewerVersionError, match=rf"this side reads version {VERSION}") as caught:
+        decode_batch(wire(content))
+    assert caught.value.version == content["version"]
+    assert caught.value.sender == ("s", "g")
+
+
+def test_a_newer_version_in_the_layout_of_this_one_is_told_apart() -> None:
     batch = sample()
     batch.version = VERSION + 1
-    with pytest.raises(ContractError, match=rf"version {VERSION + 1}; this side reads version {VERSION}"):
+    with pytest.raises(NewerVersionError, match=f"version {VERSION + 1}"):
         decode_batch(encode_batch(batch))
+
+
+@pytest.mark.parametrize("names", [{}, {"site": 1, "gateway": "g"}, {"site": "s"}])
+def test_a_newer_version_need_not_name_its_sender_as_this_one_does(names: dict[str, Any]) -> None:
+    with pytest.raises(NewerVersionError) as caught:
+        decode_batch(wire({"version": VERSION + 1} | names))
+    assert caught.value.sender == ("", "")
+
+
+@pytest.mark.parametrize("version", [0, -1, "2", 2.5, None, True])
+def test_what_is_no_version_is_no_newer_one(version: object) -> None:
+    content = msgspec.to_builtins(sample(), builtin_types=(bytes,)) | {"version": version}
+    with pytest.raises(ContractError) as caught:
+        decode_batch(wire(content))
+    assert not isinstance(caught.value, NewerVersionError)
+
+
+def test_a_cut_batch_of_a_newer_version_is_no_batch() -> None:
+    content = msgspec.msgpack.encode(LATER[0])
+    for end in range(len(content)):
+        with pytest.raises(ContractError) as caught:
+            decode_batch(zstandard.compress(content[:end]))
+        assert not isinstance(caught.value, NewerVersionError)
 
 
 def test_a_field_that_a_later_side_added_is_no_fault() -> None:
     content = msgspec.to_builtins(sample(), builtin_types=(bytes,)) | {"later": 1}
-    assert decode_batch(zstandard.compress(msgspec.msgpack.encode(content))) == sample()
+    assert decode_batch(wire(content)) == sample()
 
 
 def test_every_cut_of_a_batch_is_refused() -> None:
@@ -239,14 +284,76 @@ def test_deep_nesting_is_refused(nested: bytes) -> None:
         decode_receipt(nested)
 
 
-def test_a_payload_that_unpacks_to_more_than_the_bound_is_refused() -> None:
+def streamed(blocks: int) -> bytes:
+    """A frame of that many MiB that does not tell its size."""
     compressor = zstandard.ZstdCompressor(level=1).compressobj()
     block = b"\0" * (1024 * 1024)
-    parts = [compressor.compress(block) for _ in range(MAX_BYTES // len(block) + 1)]
-    bomb = b"".join([*parts, compressor.flush()])
-    assert len(bomb) < MAX_BYTES // 1000
-    with pytest.raises(ContractError, match="more than"):
-        decode_batch(bomb)
+    return b"".join([*(compressor.compress(block) for _ in range(blocks)), compressor.flush()])
+
+
+def test_a_payload_that_unpacks_to_more_than_the_bound_is_refused() -> None:
+    blocks = MAX_BYTES // (1024 * 1024) + 1
+    for bomb in (streamed(blocks), zstandard.compress(b"\0" * (blocks * 1024 * 1024))):
+        assert len(bomb) < MAX_BYTES // 1000
+        with pytest.raises(ContractError, match=f"{MAX_BYTES}"):
+            decode_batch(bomb)
+
+
+def test_a_frame_that_does_not_tell_its_size_is_read() -> None:
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    assert decode_batch(compressor.compress(zstandard.decompress(encode_batch(sample())))) == sample()
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 10**6, MAX_BYTES, 2**63, 2**64 - 2])
+def test_a_frame_that_lies_about_its_size_is_refused(claimed: int) -> None:
+    """Its header made anew, with a size of eight bytes (RFC 8878, 3.1.1.1)."""
+    honest = zstandard.ZstdCompressor(write_content_size=False, write_checksum=False).compress(b"x" * 300)
+    magic, window, blocks = honest[:4], honest[5:6], honest[6:]
+    with pytest.raises(ContractError):
+        decode_batch(magic + b"\xc0" + window + claimed.to_bytes(8, "little") + blocks)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda payload: payload + b"x",
+        lambda payload: payload + zstandard.compress(b""),
+        zstandard.compress,
+        lambda payload: b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + payload,  # a skippable frame
+        lambda payload: streamed(1) + payload,
+    ],
+)
+def test_anything_but_one_frame_is_refused(change: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(ContractError):
+        decode_batch(change(encode_batch(sample())))
+
+
+def array(length: int, item: bytes) -> bytes:
+    return b"\xdd" + length.to_bytes(4, "big") + item * length
+
+
+MANY = MAX_ENTRIES + 1
+NAMES = b"\xa4site\xa1s\xa7gateway\xa1g\xa5epoch\xa1e\xa3seq\x01"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"\xa8readings\x81\xa6series" + array(MANY, b"\x92\xa0\xa0"),
+        b"\xaainferences\x81\xa6series" + array(MANY, b"\x93\xa0\xa0\xa0"),
+        b"\xa6alarms" + array(MANY, b"\x80"),
+        b"\xaegateway_fields\xde\x03\xe8" + b"".join(b"\xa4%04d\x01" % number for number in range(1000)),
+    ],
+)
+def test_a_batch_of_more_things_than_any_gateway_has_is_refused_before_they_are_made(table: bytes) -> None:
+    with pytest.raises(ContractError, match="length <="):
+        decode_batch(zstandard.compress(b"\x85" + NAMES + table))
+
+
+@pytest.mark.parametrize("name", ["site", "gateway", "epoch"])
+def test_a_name_that_no_receipt_should_carry_is_refused(name: str) -> None:
+    with pytest.raises(ContractError, match=name):
+        decode_batch(encode_batch(msgspec.structs.replace(sample(), **{name: "x" * 65})))
 
 
 def readable(content: Batch | Receipt) -> dict[str, Any]:
@@ -279,3 +386,9 @@ def test_the_golden_batch_of_version_1_reads_as_it_always_did() -> None:
 def test_the_golden_receipt_of_version_1_reads_as_it_always_did() -> None:
     expected = json.loads((GOLDEN / "batch_v1.json").read_text())
     assert readable(decode_receipt((GOLDEN / "receipt_v1.bin").read_bytes())) == expected["receipt"]
+
+
+def test_the_golden_batch_of_a_version_to_come_is_told_apart() -> None:
+    with pytest.raises(NewerVersionError) as caught:
+        decode_batch((GOLDEN / "batch_newer.bin").read_bytes())
+    assert (caught.value.version, caught.value.sender) == (2, ("north", "gw1"))

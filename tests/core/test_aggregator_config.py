@@ -48,7 +48,7 @@ def test_each_fault_has_a_line_with_its_key_and_what_is_allowed(tmp_path: Path) 
         ("[store]\n", "store.kind: is missing"),
         (
             '[store]\nkind = "oracle"\n',
-            "store.kind: 'oracle' is not possible (allowed: 'sqlite', 'influx1', 'influx2')",
+            "store.kind: 'oracle' is not possible (allowed: 'sqlite', 'influx1', 'influx2', 'influx3')",
         ),
         ('[store]\nkind = "sqlite"\n', "store.path: is missing"),
         ('[store]\nkind = "sqlite"\npth = "x"\npath = "y"\n', "store.pth: unknown key; did you mean 'path'?"),

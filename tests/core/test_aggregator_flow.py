@@ -2,20 +2,25 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
 
+from aggregator.config import Validation
 from aggregator.core.points import Points
+from aggregator.core.validate import Validator
 from aggregator.flow import Flow
 from aggregator.metrics import Metrics
-from aggregator.ports import Request, RetryLater, StoreMisconfigured
+from aggregator.ports import Request, RetryLater, StoreMisconfigured, Undecided, Write
 from aggregator.watch import Watch
+from aggregator.writing import Writing
 from models.contract.batch import Batch, Receipt, Refusal, encode_batch
 from models.contract.topics import topic
-from tests.batches import batch
+from tests.batches import T0, batch
 
 TOPIC = topic("north", "gw1", "batch")
+NOW_NS = T0 + 10**18
 
 
 class OneTake:
@@ -35,20 +40,29 @@ class OneTake:
 
 
 class ScriptedStore:
-    """Raises what stands in its script, then stores; refuses rows that hold a text."""
+    """Raises what stands in its script, then stores; refuses rows that hold a text, or has no word on them."""
 
     def __init__(
-        self, *script: Exception, refuse: bytes | None = None, on_write: Callable[[], None] = lambda: None
+        self,
+        *script: Exception,
+        refuse: bytes | None = None,
+        doubt: bytes | None = None,
+        on_write: Callable[[], object] = lambda: None,
     ) -> None:
         self._script = list(script)
-        self._refuse = refuse
+        self._refuse, self._doubt = refuse, doubt
         self._on_write = on_write
         self.writes: list[list[bytes]] = []
+
+    def prepare(self, rows: Points) -> Write:
+        return lambda: self.write(rows)
 
     def write(self, rows: Points) -> list[Refusal]:
         self._on_write()
         if self._script:
             raise self._script.pop(0)
+        if self._doubt is not None and any(self._doubt in line for line in rows.lines()):
+            raise Undecided("no word on these rows")
         self.writes.append(rows.lines())
         refuse = self._refuse
         return [
@@ -59,10 +73,23 @@ class ScriptedStore:
         """Nothing to close."""
 
 
-def run(uplink: OneTake, store: ScriptedStore, metrics: Metrics | None = None) -> None:
+def run(
+    uplink: OneTake,
+    store: ScriptedStore,
+    metrics: Metrics | None = None,
+    watch: Watch | None = None,
+    connections: int = 1,
+    stopping: Callable[[Callable[[], object]], None] = lambda _: None,
+) -> None:
+    """Until all is written, or until the stop that `stopping` is handed was called (by whichever thread)."""
+
     async def flow() -> None:
-        counted = metrics or Metrics()
-        await Flow(uplink, store, counted, Watch(counted), pause_s=0).run()
+        counted, stop, loop = metrics or Metrics(), asyncio.Event(), asyncio.get_running_loop()
+        stopping(lambda: loop.call_soon_threadsafe(stop.set))
+        writing = Writing(counted, stop, pause_s=0)
+        seen = watch or Watch(counted)
+        validator = Validator(Validation())
+        await Flow(uplink, store, validator, writing, counted, seen, stop, connections, lambda: NOW_NS).run()
 
     asyncio.run(flow())
 
@@ -92,11 +119,7 @@ def test_a_batch_counts_for_the_map_of_gaps_only_when_it_is_valid_and_its_sender
     foreign.gateway = "gw2"
     uplink, metrics = OneTake(foreign, batch([1.0], seq=3), oldest=1), Metrics()
     watch = Watch(metrics)
-
-    async def flow() -> None:
-        await Flow(uplink, ScriptedStore(), metrics, watch).run()
-
-    asyncio.run(flow())
+    run(uplink, ScriptedStore(), metrics, watch)
     watch.report()
     (samples,) = [metric.samples for metric in metrics.missing_batches.collect()]
     assert [(sample.labels["gateway"], sample.value) for sample in samples] == [("gw1", 2)]
@@ -112,20 +135,35 @@ def test_a_store_that_fails_is_asked_again_until_it_stores(failure: Exception) -
 
 
 def test_a_stop_while_the_store_is_away_leaves_the_batch_to_its_gateway() -> None:
-    async def flow() -> list[Receipt]:
-        loop = asyncio.get_running_loop()
-        uplink = OneTake(batch([1.0]))
+    stops: list[Callable[[], object]] = []
+    uplink = OneTake(batch([1.0]))
+    store = ScriptedStore(RetryLater("away", 3600.0), on_write=lambda: stops[0]())  # noqa: PLW0108 - filled later
+    run(uplink, store, stopping=stops.append)
+    assert uplink.receipts == []
 
-        def stop() -> None:
-            loop.call_soon_threadsafe(machine.stop)
 
-        store = ScriptedStore(RetryLater("away", 3600.0), on_write=stop)
-        metrics = Metrics()
-        machine = Flow(uplink, store, metrics, Watch(metrics))
-        await machine.run()
-        return uplink.receipts
+def test_writes_run_at_the_same_time_and_each_batch_has_its_receipt() -> None:
+    together = threading.Barrier(3, timeout=20)  # broken, unless three writes are under way at once
+    large = [batch([float(i) for i in range(4000)], seq=seq) for seq in range(1, 4)]
+    uplink = OneTake(*large)
+    run(uplink, ScriptedStore(on_write=together.wait), connections=3)
+    assert sorted(receipt.seq for receipt in uplink.receipts) == [1, 2, 3]
 
-    assert asyncio.run(flow()) == []
+
+def test_a_batch_of_which_nothing_is_known_stays_with_its_gateway_and_its_neighbours_are_stored() -> None:
+    uplink, metrics = OneTake(batch([1.0], seq=1), batch([77.0], seq=2), batch([3.0], seq=3)), Metrics()
+    run(uplink, ScriptedStore(doubt=b"value=77.0"), metrics)
+    assert [(receipt.seq, receipt.stored) for receipt in uplink.receipts] == [(1, True), (3, True)]
+    assert metrics.registry.get_sample_value("tocsin_aggregator_batches_total", {"outcome": "held"}) == 1
+
+
+def test_a_batch_of_a_newer_contract_gets_no_answer() -> None:
+    newer = batch([1.0], seq=1)
+    newer.version = 99
+    uplink, metrics = OneTake(newer, batch([3.0], seq=3)), Metrics()
+    run(uplink, ScriptedStore(), metrics)
+    assert [(receipt.seq, receipt.stored) for receipt in uplink.receipts] == [(3, True)]
+    assert metrics.registry.get_sample_value("tocsin_aggregator_batches_total", {"outcome": "held"}) == 1
 
 
 def test_rubbish_is_refused_and_its_neighbours_are_stored() -> None:

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.core.batching import merge
-from aggregator.core.bisect import Rejected, isolate
 from aggregator.core.points import Points, Table
-from aggregator.core.validate import MAX_TIME_NS
-from models.contract.batch import Refusal
+from aggregator.core.rows import MAX_TIME_NS
 
 TAG = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\"), min_size=1, max_size=20)
 NUMBER = st.floats(allow_infinity=False, allow_nan=False)
@@ -58,23 +56,6 @@ def test_merging_keeps_order_and_size(batches: list[list[int]], max_rows: int) -
     groups = list(merge(batches, max_rows))
     assert [batch for group in groups for batch in group] == batches
     assert all(len(group) == 1 or sum(map(len, group)) <= max_rows for group in groups)
-
-
-@given(st.lists(st.integers(0, 10_000), unique=True, max_size=200), st.sets(st.integers(0, 10_000)))
-def test_bisecting_refuses_exactly_the_bad_lines_and_stores_all_others(numbers: list[int], bad: set[int]) -> None:
-    stored: set[bytes] = set()
-    lines = [str(number).encode() for number in numbers]
-
-    def send(some: "object") -> Rejected | None:
-        assert isinstance(some, list)
-        if any(int(line) in bad for line in some):
-            return Rejected("bad")
-        stored.update(some)
-        return None
-
-    refused = isolate(lines, send)
-    assert refused == [Refusal(row=str(number), reason="bad") for number in numbers if number in bad]
-    assert stored == {line for line in lines if int(line) not in bad}
 
 
 def test_points_add_up() -> None:

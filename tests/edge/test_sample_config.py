@@ -31,6 +31,10 @@ EDGE_SECTIONS: dict[str, type[BaseModel]] = {
 AGGREGATOR_SECTIONS: dict[str, type[BaseModel]] = {
     "broker": aggregator.Broker,
     "store": aggregator.Influx1,
+    "validation": aggregator.Validation,
+    "read_back": aggregator.ReadBack,
+    "retention": aggregator.Retention,
+    "maintenance": aggregator.Maintenance,
     "metrics": aggregator.Metrics,
     "log": aggregator.Log,
 }
@@ -79,7 +83,7 @@ def test_a_sample_mentions_every_key(
 def test_the_alternative_stores_of_the_aggregators_sample_can_be_used(tmp_path: Path) -> None:
     text = (DEPLOY / "aggregator.toml").read_text()
     blocks = re.findall(r"^#   \[store\]\n(?:#   .*\n)+", text, re.MULTILINE)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         lines = [line.removeprefix("#   ") for line in block.splitlines()]
         content = "\n".join(line for line in lines if not line.startswith("token_file"))

@@ -7,7 +7,6 @@ What must hold stands in tests/formats/sound.py. What was found is kept in .run/
 an input that fails lies there too, and is run again with: .venv/bin/python -m tests.fuzz.one NAME FOLDER 0 FILE
 """
 
-import argparse
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.report import parser, print_json
 from tests.fuzz.targets import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -39,15 +39,18 @@ class Outcome(NamedTuple):
 
 def main() -> None:
     """Fuzz as asked for and say what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="of each decoder (default: %(default)s)")
-    parser.add_argument("--decoder", choices=NAMES, action="append", help="only this one; may be repeated")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--inputs", type=int, default=1_000_000, help="of each decoder (default: %(default)s)")
+    options.add_argument("--decoder", choices=NAMES, action="append", help="only this one; may be repeated")
+    arguments = options.parse_args()
     if find_spec("atheris") is None:
         sys.exit("fuzz: atheris is not installed: its wheels are for Linux on x86-64 and Python 3.11 to 3.13")
     names = arguments.decoder or NAMES
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         outcomes = list(pool.map(lambda name: fuzz(name, arguments.inputs), names))
+    if arguments.json:
+        print_json("fuzz", decoders=outcomes)
+        sys.exit(not all(outcome.is_sound for outcome in outcomes))
     for outcome in outcomes:
         verdict = "held" if outcome.is_sound else f"FAILED: {FOLDER / outcome.name}/log"
         sys.stdout.write(

@@ -1,4 +1,5 @@
-"""What is fuzzed: every decoder with all the settings of the table of cases, and the intake with its fast ways.
+"""What is fuzzed: every decoder with all the settings of the table of cases, the intake with its fast ways, and what
+an aggregator makes of a batch.
 
 The first byte of an input chooses the settings and whether the topic names a channel; the rest is the payload. The
 table's payloads are the seeds.
@@ -8,10 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import zstandard
 
+from aggregator.config import Validation
+from aggregator.core.validate import Accepted, Held, Refused, Validator
+from aggregator.ports import Request
 from edge_agent.config import EdgeConfig, Topic
 from edge_agent.core.intake import Intake, Message
+from models.contract.batch import decode_batch, encode_batch
 from models.contract.quality import Quality
+from tests.accounting import assert_accounted
+from tests.batches import T0, alarm, batch
 from tests.formats.case import ARRIVAL, Case
 from tests.formats.sound import assert_sound
 from tests.formats.table import CASES
@@ -19,11 +27,13 @@ from tests.sparkplug_node import M, payload, topic
 
 FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "text", "raw")
 COMPRESSIONS = ("gzip", "zstd")
-NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake")
+NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake", "batch")
 # For the fuzzer to build with, beside what it finds in the code.
 WORDS = (
     *("ts", "time", "timestamp", "value", "v", "values", "dt", "channel", "seconds", "nanos"),
     *("meta", "data", "tag", "id", "q", "t", "start", "step", "samples", "ok", "blocks", "machines", "entries"),
+    *("version", "site", "gateway", "epoch", "seq", "readings", "inferences", "series", "index", "time_ns", "fields"),
+    *("denoised", "quality", "alarms", "asset", "code", "is_open", "severity", "message", "gateway_fields"),
     *("bn", "bt", "bu", "bv", "bs", "n", "u", "s", "ut", "vb", "vs", "vd", "bver"),
 )
 _MAX_SETTINGS = 128
@@ -143,4 +153,26 @@ def _sparkplug() -> Target:
     return Target(run, seeds)
 
 
-_BUILT = {"intake": _intake, "sparkplug-b": _sparkplug}
+def _batch() -> Target:
+    """A batch as it comes, or what is to be compressed: accepted, held or refused, and no row gets lost."""
+    validators = Validator(Validation()), Validator(Validation(max_series=2), "publisher")
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        payload = data[1:] if data[0] % 2 else zstandard.compress(data[1:], 1)
+        for validator in validators:
+            request = Request("tocsin/v1/north/gw1/batch", payload, None, None, None, "north/gw1")
+            result = validator.check(request, T0 + 10**9)
+            if isinstance(result, Accepted):
+                assert_accounted(decode_batch(payload), result)
+            else:
+                assert isinstance(result, Held | Refused)
+                assert 0 < len(result.reason) < 400
+
+    contents = [batch([1.0, 2.0], series=[("a", "b"), ("c", "d")]), batch([], alarms=[alarm(T0, is_open=True)])]
+    seeds = [encode_batch(content) for content in contents]
+    return Target(run, [b"\1" + seed for seed in seeds] + [b"\0" + zstandard.decompress(seed) for seed in seeds])
+
+
+_BUILT = {"batch": _batch, "intake": _intake, "sparkplug-b": _sparkplug}

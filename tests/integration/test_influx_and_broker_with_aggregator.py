@@ -14,8 +14,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from aggregator.adapters import stores
 from aggregator.adapters.uplink import MqttUplink
+from aggregator.app import open_reader
 from aggregator.config import Broker, load
 from aggregator.core.views import Row
 from aggregator.metrics import Metrics
@@ -78,7 +78,7 @@ async def gateway(broker: Mosquitto) -> AsyncIterator[Gateway]:
 
 
 def rows(config: Path) -> list[Row]:
-    reader = stores.open_reader(load(config).store)
+    reader = open_reader(load(config))
     try:
         return reader.series("pump-7", "vibration", 0, 2**63 - 2, 1000)
     finally:

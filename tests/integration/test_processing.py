@@ -17,6 +17,7 @@ from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Configured, Data, Tick
 from edge_agent.core.readings import Readings
+from edge_agent.heartbeat import Heartbeat
 from edge_agent.metrics import Metrics
 from edge_agent.processing import Processing
 from models.contract.batch import decode_batch, floats, indices, ints
@@ -86,13 +87,15 @@ def life(folder: Path, *, dies_at: int = -1, after: bool = False) -> None:
     journal = SqliteJournal(folder / "journal.db", 1 << 24, 1e9, 10)
     outbox = SqliteOutbox(folder / "outbox.db", 1 << 24)
     mortal = Mortal(outbox, dies_at, after=after)
-    processing = Processing(journal, mortal, SystemClock(), Metrics(), MODELS.__getitem__, lambda: True)  # type: ignore[arg-type]
+    clock, metrics = SystemClock(), Metrics()
+    heartbeat = Heartbeat(mortal, clock, metrics, lambda: True)  # type: ignore[arg-type]
+    processing = Processing(journal, mortal, clock, metrics, MODELS.__getitem__, lambda: True, heartbeat)  # type: ignore[arg-type]
     ingested = threading.Event()
     ingested.set()
     try:
         processing.recover(CONFIG, CONFIGURED)
         often = patch.multiple("edge_agent.processing", _SNAPSHOT_READINGS=5, _SNAPSHOT_SHARE=0)
-        with often, suppress(DiedError):
+        with often, patch("edge_agent.heartbeat.EVERY_S", 0.0), suppress(DiedError):
             processing.run(threading.Event(), ingested, threading.Event(), lambda: None)
     finally:
         journal.close()
@@ -100,10 +103,11 @@ def life(folder: Path, *, dies_at: int = -1, after: bool = False) -> None:
 
 
 def rows(folder: Path) -> list[Row]:
-    """All that was sealed, sorted; a row that was sealed twice is there twice."""
+    """All results that were sealed, sorted; a row that was sealed twice is there twice. Each batch has a heartbeat."""
     outbox, found = SqliteOutbox(folder / "outbox.db", 1 << 24), []
     for sealed in outbox.pending(0, 100_000):
         batch = decode_batch(sealed.payload)
+        assert batch.gateway_time_ns
         r, i = batch.readings, batch.inferences
         columns = zip(indices(r.index), ints(r.time_ns), floats(r.value), floats(r.denoised), r.quality, strict=True)
         found += [("reading", *r.series[k], int(t), v.hex(), d.hex(), q) for k, t, v, d, q in columns]

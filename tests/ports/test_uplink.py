@@ -290,6 +290,33 @@ async def test_refused_rows_are_kept_before_their_batch_goes(tmp_path: Path, mos
 
 
 @in_loop
+async def test_a_refused_heartbeat_is_no_dead_letter(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Whether the aggregator names a field that it does not know, or the store the whole row."""
+
+    def refuse(epoch: str, seq: int) -> Receipt:
+        rows = ["gateway", "gateway,site=north,gateway=gw1 lag_s=1 5", "gateway_room,asset=x value=1 5"]
+        return Receipt(epoch=epoch, seq=seq, stored=True, refused=[Refusal(row=row, reason=row[:12]) for row in rows])
+
+    with structlog.testing.capture_logs() as logs:
+        async with answering(mosquitto.port, refuse), running(tmp_path, mosquitto.port, before=3) as site:
+            await site.settled()
+    assert site.refused == [(seq, ["gateway_room"]) for seq in (1, 2, 3)]
+    assert sum("says of itself" in line["event"] for line in logs) == 1
+
+
+@in_loop
+async def test_a_change_of_state_is_told_at_once(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as watcher, running(tmp_path, mosquitto.port) as site:
+        await until(lambda: site.uplink.is_connected)
+        await watcher.subscribe(STATE)
+        assert (await anext(watcher.messages)).retain
+        site.uplink.restate()
+        async with asyncio.timeout(WITHIN_S):
+            message = await anext(watcher.messages)
+        assert (message.retain, message.payload) == (False, _state(True))
+
+
+@in_loop
 async def test_what_no_receipt_can_name_is_set_aside_whole(tmp_path: Path, mosquitto: Mosquitto) -> None:
     def refuse(epoch: str, seq: int) -> Receipt:
         if seq == 1:

@@ -7,14 +7,14 @@ from typing import TypeVar
 
 from aggregator.app import open_reader
 from aggregator.config import load
+from aggregator.core.questions import Questions
 from aggregator.core.views import Row as StoredRow
 from aggregator.core.views import number
-from aggregator.ports import Reader, RetryLater, StoreMisconfigured
+from aggregator.ports import RetryLater, StoreMisconfigured
 from tocsin.plant.messages import Row
 
 T = TypeVar("T")
 
-_ALL = 10_000_000
 _LATER_NS = 3600 * 10**9
 
 
@@ -47,7 +47,7 @@ class StoreStats:
         """Every stored reading."""
         return self._ask(self._all_readings)
 
-    def _all_readings(self, reader: Reader) -> list[Row]:
+    def _all_readings(self, reader: Questions) -> list[Row]:
         channels = [(str(row["asset"]), str(row["channel"])) for row in reader.latest() if self._is_new(row)]
         return [
             Row(asset, channel, int(number(row, "time")), float(number(row, "value")))
@@ -55,13 +55,13 @@ class StoreStats:
             for row in self._series(reader, asset, channel)
         ]
 
-    def _series(self, reader: Reader, asset: str, name: str) -> list[StoredRow]:
-        return reader.series(asset, name, self._since_ns, time.time_ns() + _LATER_NS, _ALL)
+    def _series(self, reader: Questions, asset: str, name: str) -> list[StoredRow]:
+        return reader.series(asset, name, self._since_ns, time.time_ns() + _LATER_NS)
 
     def _is_new(self, row: StoredRow) -> bool:
         return number(row, "time") >= self._since_ns
 
-    def _ask(self, question: Callable[[Reader], list[T]]) -> list[T]:
+    def _ask(self, question: Callable[[Questions], list[T]]) -> list[T]:
         try:
             reader = open_reader(self._config)
             try:

@@ -80,6 +80,6 @@ def _lines(batch: Batch) -> list[bytes]:
         raise UserError(msg)
     if found.refused:
         row, reason = found.refused[0].row, found.refused[0].reason
-        msg = f"the aggregator would refuse {len(found.refused)} of these rows, such as {row}: {reason}"
+        msg = f"the aggregator would refuse {len(found.refused) + found.unnamed} of these rows, such as {row}: {reason}"
         raise UserError(msg)
     return found.points.lines()
