@@ -15,6 +15,7 @@ Invariants
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ from aggregator.core.rows import MAX_NAMED
 from aggregator.core.validate import Accepted, Held, Refused, Validator
 from aggregator.metrics import Metrics
 from aggregator.ports import Request, Store, Undecided, Uplink, Write
-from aggregator.threads import in_thread
+from aggregator.threads import Worker
 from aggregator.watch import Watch
 from aggregator.writing import Stopped, Writing
 from models.contract.batch import Receipt, Refusal
@@ -83,18 +84,19 @@ class Flow:
         ready: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._connections):
-                tasks.create_task(self._write_all(ready), name=f"write-{number}")
-            await self._prepare_all(ready)
+                tasks.create_task(self._write_all(ready, f"write-{number}"), name=f"write-{number}")
+            with closing(Worker("prepare")) as worker:
+                await self._prepare_all(ready, worker)
             for _ in range(self._connections):
                 await self._unless_stopped(ready.put(None))
 
-    async def _prepare_all(self, ready: "asyncio.Queue[Job | None]") -> None:
+    async def _prepare_all(self, ready: "asyncio.Queue[Job | None]", worker: Worker) -> None:
         while not self._stop.is_set() and (requests := await self._uplink.take()):
             taken_s = time.monotonic()
             jobs = self._jobs(requests, taken_s)
             # drawn one by one, in a thread, so that neither memory nor the connection suffers
             with self._metrics.in_hand(taken_s):
-                while not self._stop.is_set() and (job := await in_thread(partial(next, jobs, None))):
+                while not self._stop.is_set() and (job := await worker.do(partial(next, jobs, None))):
                     for request, result in job.held:
                         self._leave(request, result.reason)
                     await self._refuse(job.refused)
@@ -115,41 +117,39 @@ class Flow:
                 self._store.prepare(points),
             )
 
-    async def _write_all(self, ready: "asyncio.Queue[Job | None]") -> None:
-        while not self._stop.is_set() and (job := await self._unless_stopped(ready.get())):
-            try:
+    async def _write_all(self, ready: "asyncio.Queue[Job | None]", name: str) -> None:
+        with closing(Worker(name)) as worker, suppress(Stopped):
+            while not self._stop.is_set() and (job := await self._unless_stopped(ready.get())):
                 with self._metrics.in_hand(job.taken_s):
-                    await self._settle(job)
-            except Stopped:
-                return
+                    await self._settle(job, worker)
 
-    async def _settle(self, job: Job) -> None:
+    async def _settle(self, job: Job, worker: Worker) -> None:
         """Each batch of the job is answered, or left to its gateway. Raises Stopped."""
         try:
-            refused = await self._write(job.points, job.write)
+            refused = await self._write(job.points, job.write, worker)
         except Undecided as error:
             if len(job.accepted) == 1:
                 self._leave(job.accepted[0][0], str(error))
             else:
-                await self._write_apart(job.accepted)
+                await self._write_apart(job.accepted, worker)
             return
         if refused and len(job.accepted) > 1:
-            await self._write_apart(job.accepted)
+            await self._write_apart(job.accepted, worker)
         else:
             await self._answer(job.accepted, [refused, *([] for _ in job.accepted[1:])])
 
-    async def _write(self, points: Points, write: Write) -> list[Refusal]:
-        return await self._writing.until_stored(points, write) if len(points) else []
-
-    async def _write_apart(self, accepted: list[tuple[Request, Accepted]]) -> None:
+    async def _write_apart(self, accepted: list[tuple[Request, Accepted]], worker: Worker) -> None:
         """Rare: to know whose rows were refused, write each batch alone; writing twice changes nothing."""
         for request, result in accepted:
             try:
-                refused = await self._write(result.points, self._store.prepare(result.points))
+                refused = await self._write(result.points, self._store.prepare(result.points), worker)
             except Undecided as error:
                 self._leave(request, str(error))
             else:
                 await self._answer([(request, result)], [refused])
+
+    async def _write(self, points: Points, write: Write, worker: Worker) -> list[Refusal]:
+        return await self._writing.until_stored(points, write, worker) if len(points) else []
 
     async def _answer(self, accepted: list[tuple[Request, Accepted]], refused: list[list[Refusal]]) -> None:
         receipts = []

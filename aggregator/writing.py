@@ -7,7 +7,7 @@ Invariants
 """
 
 import asyncio
-from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import structlog
@@ -17,7 +17,7 @@ from aggregator.core.points import Points
 from aggregator.metrics import Metrics
 from aggregator.ports import RetryLater, StoreMisconfigured, Write
 from aggregator.readback import ReadBack
-from aggregator.threads import in_thread
+from aggregator.threads import Worker
 from models.contract.batch import Refusal
 
 log = structlog.get_logger()
@@ -43,13 +43,13 @@ class Writing:
         self._fault = ""  # what a person was called for
         self._random = Random()  # noqa: S311 - jitter, no secret
 
-    async def until_stored(self, points: Points, write: Write) -> list[Refusal]:
+    async def until_stored(self, points: Points, write: Write, worker: Worker) -> list[Refusal]:
         """The rows that were refused; all others are stored. Raises Stopped, and Undecided as the store does."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                refused = await in_thread(self._confirmed(points, write))
+                refused = await worker.do(partial(self._confirmed, points, write))
             except RetryLater as error:
                 failure: RetryLater | StoreMisconfigured = error
                 wait_s = error.after_s if error.after_s is not None else delay_s(attempt, self._random)
@@ -63,14 +63,11 @@ class Writing:
             self._report(failure, len(points), wait_s)
             await self._pause(wait_s)
 
-    def _confirmed(self, points: Points, write: Write) -> Callable[[], list[Refusal]]:
-        def run() -> list[Refusal]:
-            refused = write()
-            if self._read_back and not refused:
-                self._read_back.inspect(points)
-            return refused
-
-        return run
+    def _confirmed(self, points: Points, write: Write) -> list[Refusal]:
+        refused = write()
+        if self._read_back and not refused:
+            self._read_back.inspect(points)
+        return refused
 
     def _report(self, failure: RetryLater | StoreMisconfigured, rows: int, wait_s: float) -> None:
         needs_person = isinstance(failure, StoreMisconfigured)

@@ -80,7 +80,10 @@ class Table:
             np.concatenate([table.time_ns for table in tables]),
             {
                 name: np.concatenate(
-                    [table.floats.get(name, np.full(n, np.nan)) for table, n in zip(tables, sizes, strict=True)]
+                    [
+                        table.floats[name] if name in table.floats else np.full(n, np.nan)
+                        for table, n in zip(tables, sizes, strict=True)
+                    ]
                 )
                 for name in names
             },
