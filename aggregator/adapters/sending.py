@@ -6,9 +6,10 @@ Invariants
 3. What needs the processor is done in `prepare`; what that returns sends, and waits for answers.
 """
 
-import gzip
 import re
 from collections.abc import Callable, Sequence
+
+from isal import igzip
 
 from aggregator.adapters.http import Answer
 from aggregator.core.bisect import Doubted, Rejected, Sieve
@@ -38,8 +39,8 @@ class Packed:
     def __init__(self, rows: Block | Sequence[bytes]) -> None:
         self._rows = rows
         text = rows.body if isinstance(rows, Block) else b"\n".join(rows)
-        # level 1: higher ones cost ten times the time for a sixth of the size
-        self.body = gzip.compress(text, compresslevel=1, mtime=0)
+        # ISA-L's level 1 takes a quarter of zlib's time, which was half of the aggregator's, and makes less of it
+        self.body = igzip.compress(text, compresslevel=1, mtime=0)
 
     def __len__(self) -> int:
         return len(self._rows)
