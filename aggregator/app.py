@@ -112,10 +112,17 @@ async def _main(config: AggregatorConfig) -> int:
         await serve(config, stop)
     except ConfigError:
         raise
-    except Exception:
+    except Exception as error:
+        # a secret's file may be gone when the connection is made again
+        if isinstance(error, ExceptionGroup) and (faults := error.subgroup(ConfigError)):
+            raise ConfigError(str(_first(faults))) from error
         log.exception("aggregator failed")
         return UNEXPECTED
     return OK
+
+
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _status(config: AggregatorConfig, metrics: Metrics) -> Callable[[], None]:

@@ -50,10 +50,13 @@ class Asking(NamedTuple):
     show: Language | None
     plot: Path | None
 
-    def answer(self, question: Question, hint: Hint = _nothing, columns: Sequence[str] = ()) -> None:
+    def answer(
+        self, question: Question, hint: Hint = _nothing, columns: Sequence[str] = (), limit: int | None = None
+    ) -> None:
         """Asks and says, or says how it would ask.
 
-        `hint` says what to do when nothing is found, or raises BadParameter; `columns` are what a picture shows.
+        `hint` says what to do when nothing is found, or raises BadParameter; `columns` are what a picture shows;
+        `limit` is how many rows the question asks for at most.
         """
         with faults():
             config = load(self.config)
@@ -69,6 +72,8 @@ class Asking(NamedTuple):
                 reader.close()
         if advice:
             typer.echo(advice, err=True)
+        if len(rows) == limit:
+            typer.echo(f"the newest {limit} rows; --limit {10 * limit} shows more, if there are more", err=True)
         if rows and self.plot is not None:
             _written(self.plot, lambda path: draw(rows, columns or list(rows[0]), path))
         if self.out is not None:
@@ -90,6 +95,10 @@ def with_output(*, plot: bool = False) -> Callable[[Callable[..., None]], Callab
 
         @functools.wraps(command)
         def wrapped(**arguments: Any) -> None:  # noqa: ANN401 - typer has checked them
+            try:
+                "".join(given for given in arguments.values() if isinstance(given, str)).encode()
+            except UnicodeEncodeError as error:
+                raise typer.BadParameter("an option holds bytes that are no UTF-8") from error
             command(ask=asking_of(**{p.name: arguments.pop(p.name) for p in options}), **arguments)
 
         wrapped.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
@@ -179,7 +188,8 @@ def _text(rows: Sequence[Row], form: Format, width: int) -> str:
         return to_csv(rows)
     if not rows:
         return ""
-    return "".join(f"{line}\n" for part in table(rows, width) for line in ([part] if isinstance(part, str) else part))
+    caption, head, body = table(rows, width)
+    return "".join(f"{line}\n" for line in (caption, *head, *body))
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from aggregator.core.rows import MAX_TIME_NS
+from aggregator.core.times import time_ns
 from aggregator.ports import RetryLater, StoreMisconfigured
 from models.contract.config_errors import ConfigError
 
@@ -23,11 +25,16 @@ def since_ns(text: str, now_ns: int) -> int:
     if span := re.fullmatch(r"(\d+)([smhdw])", text):
         return now_ns - int(span[1]) * _UNITS_S[span[2]] * 1_000_000_000
     try:
-        moment = datetime.fromisoformat(text)
+        found = time_ns(text)
+        if found is None:
+            moment = datetime.fromisoformat(text)
+            found = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
     except ValueError as error:
         msg = f"{text!r} is neither a span such as 90s, 30m, 1h, 7d nor an ISO time such as 2026-01-31T12:00"
         raise typer.BadParameter(msg) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
+    if found > MAX_TIME_NS:
+        raise typer.BadParameter(f"{text!r} lies behind 2262, where the times of databases end")
+    return found
 
 
 @contextmanager

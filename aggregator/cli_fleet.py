@@ -16,6 +16,7 @@ from aggregator.adapters.stores import open_reader
 from aggregator.cli_common import AsJson, Config, faults, since_ns
 from aggregator.config import AggregatorConfig, load
 from aggregator.core.fleet import Gateway, Life, Member, fleet, summary
+from aggregator.core.report.words import plain
 from aggregator.core.select import Select
 from aggregator.core.views import Row
 from aggregator.ports import RetryLater, StoreMisconfigured
@@ -119,13 +120,14 @@ def _table(members: list[Member], now_ns: int, *, is_wide: bool) -> Table:
             "-" if one.since_ns is None else _span((now_ns - one.since_ns) / 1e9),
             "-" if (lag_s := one.said["lag_s"]) is None else _span(lag_s),
             *(_count(number) for number in map(one.said.get, ("backlog_batches", "deadletters_total", "lost_total"))),
-            Text(", ".join(one.providers) or "-", "red" if one.is_provider_first is False else ""),
+            Text(plain(", ".join(one.providers)) or "-", "red" if one.is_provider_first is False else ""),
         ]
         if is_wide:
             models = ", ".join(f"{model.name} {model.version}" for model in one.models)
             digest = (one.config_digest or "-")[:_DIGEST]
             cells += [one.version or "-", models or "-", digest, "; ".join(one.warnings)]
-        table.add_row(*cells)
+        # a name as text: rich would obey what looks like its markup
+        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in cells))
     return table
 
 

@@ -1,7 +1,8 @@
 """What to say when a question finds nothing: a name that is not there, another time, or a store that is empty yet."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import typer
 
@@ -10,7 +11,19 @@ from aggregator.core.times import iso
 from aggregator.core.views import Row, number
 from models.contract.schema import MEASUREMENTS
 
+Kind = Literal["reading", "inference", "alarm"]
+
 _SHOWN = 12
+_NEWEST: dict[Kind, Callable[[Questions], list[Row]]] = {
+    "reading": lambda questions: questions.latest(),
+    "inference": lambda questions: questions.health(),
+    "alarm": lambda questions: questions.alarms(open_only=False),
+}
+_NONE: dict[Kind, str] = {
+    "reading": "there is no reading of it yet",
+    "inference": "no model has judged it yet",
+    "alarm": "there was no alarm yet",
+}
 
 EMPTY = (
     "the store holds nothing of this kind yet: `tocsin aggregator fleet` shows which gateways are alive, "
@@ -18,19 +31,25 @@ EMPTY = (
 )
 
 
-def of_asset(questions: Questions, asset: str | None, channel: str | None = None, *, outputs: bool = False) -> str:
-    """Raises BadParameter when the store knows no such asset or channel; with `outputs` a model's are channels too."""
+def of_asset(questions: Questions, kind: Kind, asset: str | None, channel: str | None = None) -> str:
+    """Of rows of a kind. Raises BadParameter when the store knows no such asset or channel."""
     rows = [*questions.latest(), *questions.health()]
     if not rows:
         return EMPTY
     if asset is not None:
         _check("asset", asset, (row["asset"] for row in rows))
-        rows = [row for row in rows if row["asset"] == asset]
+    rows = [row for row in _NEWEST[kind](questions) if asset in {None, row["asset"]}]
     if channel is not None:
-        known = {row["channel"] for row in rows if "channel" in row}
-        _check("channel", channel, known | set(MEASUREMENTS["inference"].floats if outputs else ()))
-        rows = [row for row in rows if row.get("channel", channel) == channel]
-    return _another_time(rows)
+        _check("channel", channel, (row["channel"] for row in rows))
+        rows = [row for row in rows if row["channel"] == channel]
+    return _another_time(rows) if rows else _NONE[kind]
+
+
+def of_series(questions: Questions, asset: str, name: str) -> str:
+    """Of a channel, or of an output of the models."""
+    if name in MEASUREMENTS["inference"].floats:
+        return of_asset(questions, "inference", asset)
+    return of_asset(questions, "reading", asset, name)
 
 
 def of_gateway(questions: Questions, gateway: str) -> str:
@@ -53,5 +72,5 @@ def _check(kind: str, name: str, known: Iterable[object]) -> None:
 
 
 def _another_time(rows: list[Row]) -> str:
-    newest = iso(max(int(number(row, "time")) for row in rows)) if rows else ""
+    newest = iso(max(int(number(row, "time")) for row in rows))
     return f"nothing found in this time; the newest row is of {newest} UTC: try --since {newest[:10]}"

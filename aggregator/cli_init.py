@@ -56,7 +56,7 @@ def downsample(
         str,
         typer.Option(help="From when on: a span back from now (90s, 30m, 1h, 7d), or an ISO time such as 2026-01-31."),
     ] = "1d",
-    until: Annotated[str | None, typer.Option(help="Until when, likewise; without it, the last full minute.")] = None,
+    until: Annotated[str | None, typer.Option(help="Until when, likewise; at most the last full minute.")] = None,
 ) -> None:
     """Compute the one-minute means again, from what came late too. Doing it again changes nothing.
 
@@ -64,8 +64,9 @@ def downsample(
     of before that: run this once they are back. InfluxDB 3 and SQLite compute none by themselves: run it by a timer.
     """
     now_ns = time.time_ns()
-    begin_ns = since_ns(since, now_ns)
-    end_ns = now_ns - now_ns % MINUTE_NS if until is None else since_ns(until, now_ns)
+    begin_ns, end_ns = max(since_ns(since, now_ns), 0), now_ns - now_ns % MINUTE_NS
+    if until is not None:
+        end_ns = min(since_ns(until, now_ns), end_ns)
     if begin_ns >= end_ns:
         raise typer.BadParameter(f"there is no time between --since {since} and --until {until or 'now'}")
     with faults(), closing(aggregator.open_keeper(load(config))) as keeper:

@@ -10,7 +10,6 @@ from aggregator import cli_hints
 from aggregator.cli_asking import Asking, Language, with_output
 from aggregator.cli_common import fail, since_ns
 from aggregator.core.questions import Questions
-from aggregator.core.select import FOREVER_NS
 from aggregator.core.views import Row
 from models.contract.schema import MEASUREMENTS
 
@@ -35,14 +34,14 @@ Limit = Annotated[int, typer.Option(min=1, max=_MOST, help="At most this many ro
 @with_output()
 def latest(ask: Asking, asset: Asset = None) -> None:
     """The newest reading of each channel, with its quality."""
-    ask.answer(lambda q: q.latest(asset), lambda q: cli_hints.of_asset(q, asset))
+    ask.answer(lambda q: q.latest(asset), lambda q: cli_hints.of_asset(q, "reading", asset))
 
 
 @query.command()
 @with_output()
 def health(ask: Asking, asset: Asset = None) -> None:
     """The newest judgement of each model on each machine, the worst first."""
-    ask.answer(lambda q: _of(asset, q.health()), lambda q: cli_hints.of_asset(q, asset))
+    ask.answer(lambda q: _of(asset, q.health()), lambda q: cli_hints.of_asset(q, "inference", asset))
 
 
 @query.command()
@@ -55,9 +54,8 @@ def alarms(
     """The state of each alarm, since when, and why."""
 
     def hint(questions: Questions) -> str:
-        if asset is not None:
-            cli_hints.of_asset(questions, asset)
-        return "no alarm is open; --all shows closed ones" if open_only else "there was no alarm yet"
+        advice = cli_hints.of_asset(questions, "alarm", asset)
+        return "no alarm is open; --all shows closed ones" if open_only else advice
 
     ask.answer(lambda q: _of(asset, q.alarms(open_only=open_only)), hint)
 
@@ -67,7 +65,7 @@ def alarms(
 def alarm_changes(ask: Asking, asset: Asset = None, since: Since = "1d", until: Until = None) -> None:
     """Each opening, change and closing of an alarm in a stretch of time."""
     begin, end = _stretch(since, until)
-    ask.answer(lambda q: _of(asset, q.alarm_changes(begin, end)), lambda q: cli_hints.of_asset(q, asset))
+    ask.answer(lambda q: _of(asset, q.alarm_changes(begin, end)), lambda q: cli_hints.of_asset(q, "alarm", asset))
 
 
 @query.command()
@@ -84,8 +82,9 @@ def series(
     begin, end = _stretch(since, until)
     ask.answer(
         lambda q: q.series(asset, channel, begin, end, limit),
-        lambda q: cli_hints.of_asset(q, asset, channel, outputs=True),
+        lambda q: cli_hints.of_series(q, asset, channel),
         ("value", "denoised"),
+        limit,
     )
 
 
@@ -96,7 +95,7 @@ def anomaly(ask: Asking, asset: Asset = None, since: Since = "1h", until: Until 
     begin, end = _stretch(since, until)
     ask.answer(
         lambda q: q.anomaly(asset, begin, end, _every_s(every)),
-        lambda q: cli_hints.of_asset(q, asset),
+        lambda q: cli_hints.of_asset(q, "inference", asset),
         ("max", "mean"),
     )
 
@@ -110,7 +109,7 @@ def top(
 ) -> None:
     """The machines that fail soonest: by the newest failure probability of their models."""
     begin, _ = _stretch(since, None)
-    ask.answer(lambda q: q.top(limit, begin), lambda q: cli_hints.of_asset(q, None))
+    ask.answer(lambda q: q.top(limit, begin), lambda q: cli_hints.of_asset(q, "inference", None))
 
 
 @query.command()
@@ -127,7 +126,7 @@ def means(
     begin, end = _stretch(since, until)
     ask.answer(
         lambda q: q.means(asset, channel, begin, end, _every_s(every)),
-        lambda q: cli_hints.of_asset(q, asset, channel),
+        lambda q: cli_hints.of_asset(q, "reading", asset, channel),
         ("mean",),
     )
 
@@ -154,6 +153,7 @@ def gateway(
         lambda q: q.gateway(name, begin, end, limit),
         lambda q: cli_hints.of_gateway(q, name),
         MEASUREMENTS["gateway"].floats,
+        limit,
     )
 
 
@@ -162,7 +162,7 @@ def gateway(
 def models(ask: Asking, since: Since = "7d") -> None:
     """The models in use: versions, on how many machines, first and last seen."""
     begin, _ = _stretch(since, None)
-    ask.answer(lambda q: q.models(begin), lambda q: cli_hints.of_asset(q, None))
+    ask.answer(lambda q: q.models(begin), lambda q: cli_hints.of_asset(q, "inference", None))
 
 
 @query.command()
@@ -170,7 +170,7 @@ def models(ask: Asking, since: Since = "7d") -> None:
 def qualities(ask: Asking, asset: Asset = None, since: Since = "1d", until: Until = None) -> None:
     """How many readings of each channel were good, uncertain or bad, the worst first: which sensors to look at."""
     begin, end = _stretch(since, until)
-    ask.answer(lambda q: q.qualities(begin, end, asset), lambda q: cli_hints.of_asset(q, asset))
+    ask.answer(lambda q: q.qualities(begin, end, asset), lambda q: cli_hints.of_asset(q, "reading", asset))
 
 
 @query.command()
@@ -195,7 +195,7 @@ def _stretch(since: str, until: str | None) -> tuple[int, int | None]:
     begin, end = moment(since), None if until is None else moment(until)
     if end is not None and begin >= end:
         raise typer.BadParameter(f"--since {since} does not lie before --until {until}")
-    return min(max(begin, 0), FOREVER_NS), None if end is None else min(max(end, 0), FOREVER_NS)
+    return max(begin, 0), None if end is None else max(end, 0)
 
 
 def _every_s(text: str) -> int:

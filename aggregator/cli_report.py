@@ -16,7 +16,6 @@ from aggregator.config import AggregatorConfig, load
 from aggregator.config.maintenance import zone
 from aggregator.core.report.content import Report
 from aggregator.core.report.html import to_html
-from aggregator.core.report.make import make
 from aggregator.core.report.markdown import to_markdown
 from aggregator.core.report.pages import page
 
@@ -64,11 +63,13 @@ def _made(config: AggregatorConfig, since: str, until: str | None, timezone: str
         raise typer.BadParameter(str(error), param_hint="--timezone") from error
     now_ns = time.time_ns()
     until_ns = now_ns if until is None else since_ns(until, now_ns)
-    begin_ns = since_ns(since, until_ns)
-    if not 0 <= begin_ns < until_ns:
+    begin_ns = max(since_ns(since, until_ns), 0)
+    if begin_ns >= until_ns:
         raise typer.BadParameter(
             "the span ends before it begins: --since must lie before --until", param_hint="--since"
         )
+    from aggregator.core.report.make import make  # noqa: PLC0415 - scipy is slow to import, and `run` needs none of it
+
     reader = stores.open_reader(config.store)
     try:
         return make(reader, begin_ns, until_ns, config.maintenance, local), local

@@ -35,6 +35,8 @@ from models.contract.batch import Receipt, Refusal
 
 log = structlog.get_logger()
 
+Batches = list[tuple[Request, Accepted]]
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -52,7 +54,7 @@ class Job:
     """Batches that are written together, and those that came between them and will not be written."""
 
     taken_s: float  # on the monotonic clock
-    accepted: list[tuple[Request, Accepted]]
+    accepted: Batches
     refused: list[tuple[Request, Refused]]
     held: list[tuple[Request, Held]]
     points: Points
@@ -107,7 +109,7 @@ class Flow:
         now_ns = self._clock_ns()
         for group in merge(Checked(request, self._validator.check(request, now_ns)) for request in requests):
             accepted = [(one.request, one.result) for one in group if isinstance(one.result, Accepted)]
-            points = Points(tuple(table for _, result in accepted for table in result.points.tables))
+            points = _points(accepted)
             yield Job(
                 taken_s,
                 accepted,
@@ -121,46 +123,41 @@ class Flow:
         with closing(Worker(name)) as worker, suppress(Stopped):
             while not self._stop.is_set() and (job := await self._unless_stopped(ready.get())):
                 with self._metrics.in_hand(job.taken_s):
-                    await self._settle(job, worker)
+                    await self._settle(job.accepted, job.points, job.write, worker)
 
-    async def _settle(self, job: Job, worker: Worker) -> None:
-        """Each batch of the job is answered, or left to its gateway. Raises Stopped."""
+    async def _settle(self, accepted: Batches, points: Points, write: Write, worker: Worker) -> None:
+        """Each batch is answered, or left to its gateway. Raises Stopped."""
+        doubt = ""
+        refused: list[Refusal] = []
         try:
-            refused = await self._write(job.points, job.write, worker)
+            if len(points):
+                refused = await self._writing.until_stored(points, write, worker)
         except Undecided as error:
-            if len(job.accepted) == 1:
-                self._leave(job.accepted[0][0], str(error))
-            else:
-                await self._write_apart(job.accepted, worker)
-            return
-        if refused and len(job.accepted) > 1:
-            await self._write_apart(job.accepted, worker)
+            doubt = str(error)
+        if (refused or doubt) and len(accepted) > 1:
+            # rare: to know whose rows they are, write each half alone; writing twice changes nothing
+            middle = len(accepted) // 2
+            for half in (accepted[:middle], accepted[middle:]):
+                rows = _points(half)
+                await self._settle(half, rows, await worker.do(partial(self._store.prepare, rows)), worker)
+        elif doubt:
+            self._leave(accepted[0][0], doubt)
         else:
-            await self._answer(job.accepted, [refused, *([] for _ in job.accepted[1:])])
+            await self._answer(accepted, refused)
 
-    async def _write_apart(self, accepted: list[tuple[Request, Accepted]], worker: Worker) -> None:
-        """Rare: to know whose rows were refused, write each batch alone; writing twice changes nothing."""
-        for request, result in accepted:
-            try:
-                refused = await self._write(result.points, self._store.prepare(result.points), worker)
-            except Undecided as error:
-                self._leave(request, str(error))
-            else:
-                await self._answer([(request, result)], [refused])
-
-    async def _write(self, points: Points, write: Write, worker: Worker) -> list[Refusal]:
-        return await self._writing.until_stored(points, write, worker) if len(points) else []
-
-    async def _answer(self, accepted: list[tuple[Request, Accepted]], refused: list[list[Refusal]]) -> None:
+    async def _answer(self, accepted: Batches, refused: list[Refusal]) -> None:
+        """All are stored but the rows that the store refused, which then are of the only batch."""
         receipts = []
-        for (request, result), rows in zip(accepted, refused, strict=True):
-            every = [*result.refused, *rows]
+        for request, result in accepted:
+            every = [*result.refused, *refused]
             count = len(every) + result.unnamed
             self._watch.seen(result.gateway, result.epoch, result.seq, request.oldest)
             self._watch.stored(result.gateway, result.points, self._clock_ns())
             self._metrics.batches.labels("stored").inc()
-            self._metrics.rows_written.inc(len(result.points) - len(rows))
+            self._metrics.rows_written.inc(len(result.points) - len(refused))
             self._metrics.rows_beyond.inc(result.beyond)
+            if result.is_clock_ahead:
+                self._watch.ahead(result.gateway)
             if every:
                 self._metrics.rows_refused.inc(count)
                 self._watch.refused(request.topic, every[0].reason, count)
@@ -198,3 +195,7 @@ class Flow:
         finally:
             stopping.cancel()
             doing.cancel()
+
+
+def _points(accepted: Batches) -> Points:
+    return Points(tuple(table for _, result in accepted for table in result.points.tables))

@@ -2,20 +2,22 @@
 
 Now and then one row of a write that went well is looked up. If it does not come within a while (some databases
 answer before they have stored), the write counts as failed: it is done again, its gateways get no receipt, and each
-further write is inspected until one is found again.
+further write is inspected until one is found again. Old rows prove nothing by themselves: a database with a retention
+may take and not show them. They are looked up only while others are missing.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 import structlog
 
 from aggregator.config import ReadBack as Config
-from aggregator.core.points import Points
+from aggregator.core.points import Points, Table
 from aggregator.metrics import Metrics
 from aggregator.ports import RetryLater, StoreMisconfigured
+from models.contract.config_errors import ConfigError
 from models.contract.schema import MEASUREMENTS
 
 log = structlog.get_logger()
@@ -24,16 +26,22 @@ log = structlog.get_logger()
 Holds = Callable[[str, dict[str, str], int], bool]
 
 _FIRST_PAUSE_S = 0.1
+_SURELY_KEPT_NS = 3600 * 1_000_000_000  # a database with a retention may take older rows and not show them
 
 
 class ReadBack:
     """Inspects writes; used by several writing threads at once."""
 
     def __init__(
-        self, holds: Holds, config: Config, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self,
+        holds: Holds,
+        config: Config,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._holds, self._config, self._metrics, self._clock = holds, config, metrics, clock
-        self._lock = threading.Lock()
+        self._holds, self._config, self._metrics = holds, config, metrics
+        self._clock, self._clock_ns = clock, clock_ns
         self._due_s = clock()
         self._is_suspicious = False
         self._is_told = False  # that rows cannot be read here
@@ -41,11 +49,16 @@ class ReadBack:
 
     def inspect(self, points: Points) -> None:
         """If it is time, asks for one of the rows just written. Raises RetryLater when the store does not have it."""
-        if not len(points) or not self._is_due():
+        if not self._is_due():
             return
+        kept_ns = 0 if self._is_suspicious else self._clock_ns() - _SURELY_KEPT_NS
+        recent = [table for table in points.tables if len(table) and table.time_ns.max() >= kept_ns]
+        if not recent:
+            return
+        self._due_s = self._clock() + self._config.every_s
         try:
-            found = self._finds(*self._sample(points))
-        except (RetryLater, StoreMisconfigured) as error:
+            found = self._finds(*self._sample(self._random.choice(recent), kept_ns))
+        except (RetryLater, StoreMisconfigured, ConfigError) as error:
             # It took the rows: that they cannot be read is no proof that they are not there.
             if not self._is_told:
                 log.warning("stored rows cannot be read back, so what is stored is not inspected", reason=str(error))
@@ -59,16 +72,11 @@ class ReadBack:
             raise RetryLater("a row that was written is not there")
 
     def _is_due(self) -> bool:
-        with self._lock:
-            now_s = self._clock()
-            if now_s < self._due_s and not self._is_suspicious:
-                return False
-            self._due_s = now_s + self._config.every_s
-            return self._config.every_s > 0
+        """Two threads that ask at the same moment may both be told so: one row more is looked up."""
+        return self._config.every_s > 0 and (self._is_suspicious or self._clock() >= self._due_s)
 
-    def _sample(self, points: Points) -> tuple[str, dict[str, str], int]:
-        table = self._random.choice([table for table in points.tables if len(table)])
-        row = self._random.randrange(len(table))
+    def _sample(self, table: Table, kept_ns: int) -> tuple[str, dict[str, str], int]:
+        row = self._random.choice(np.flatnonzero(table.time_ns >= kept_ns).tolist())
         tags = dict(zip(MEASUREMENTS[table.measurement].tags, table.tags[table.index[row]], strict=True))
         return table.measurement, tags, int(table.time_ns[row])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Callable
 
@@ -14,8 +15,11 @@ from aggregator.metrics import Metrics
 
 REPORT_S = 5.0
 LATE_S = 60.0
+_NEW_FAULT_S = 3600.0
 
 log = structlog.get_logger()
+
+_FIGURES = re.compile(r"\d+")
 
 
 class Watch:
@@ -25,7 +29,7 @@ class Watch:
         self._metrics, self._late_s, self._clock = metrics, late_s, clock
         self._gaps, self._heard = GapMap(), Heard()
         self._shown: set[Gateway] = set()  # gateways with a gauge
-        self._held: dict[str, str] = {}  # topic -> what was said of it last
+        self._said: dict[str, tuple[str | None, float]] = {}  # what was said of a place, and when it last held
         self._refused: dict[str, tuple[str, int]] = {}  # topic -> first reason and rows since the last report
         self._named: set[Gateway] = set()  # gateways with a gauge of when they were heard of
         self._told: dict[Gateway, int] = {}  # the oldest missing batch that the log has named
@@ -55,12 +59,24 @@ class Watch:
             self._metrics.lag.observe(max(0, now_ns - newest_ns) / 1e9)
 
     def held(self, topic: str, reason: str) -> None:
-        """A batch was left to its gateway, neither stored nor refused. Said once for each topic and reason."""
-        if self._held.get(topic) != reason:
-            if len(self._held) >= MAX_GATEWAYS:
-                self._held.clear()
-            self._held[topic] = reason
+        """A batch was left to its gateway, neither stored nor refused. It comes again and again: said once."""
+        if self._is_new(topic, reason):
             log.error("a batch is left to its gateway until a person puts this right", topic=topic, reason=reason)
+
+    def ahead(self, gateway: Gateway) -> None:
+        """A heartbeat from the future was left out."""
+        if self._is_new("/".join(gateway), ""):
+            log.warning("a gateway's clock is ahead; its heartbeats are left out", site=gateway[0], gateway=gateway[1])
+
+    def _is_new(self, place: str, reason: str) -> bool:
+        """Whether this is another fault of the place than last time. After an hour without, it is a new one."""
+        now_s = self._clock()
+        said, last_s = self._said.pop(place, (None, now_s))
+        if len(self._said) >= MAX_GATEWAYS:
+            del self._said[next(iter(self._said))]
+        kind = _FIGURES.sub("", reason)  # a fault that goes on may tell other figures each time
+        self._said[place] = kind, now_s
+        return said != kind or now_s - last_s > _NEW_FAULT_S
 
     def refused(self, topic: str, reason: str, rows: int) -> None:
         """Rows of a stored batch were refused: they are dead letters on their gateway. Said with the next report."""

@@ -15,7 +15,7 @@ import structlog
 from aggregator.core.backoff import delay_s
 from aggregator.core.points import Points
 from aggregator.metrics import Metrics
-from aggregator.ports import RetryLater, StoreMisconfigured, Write
+from aggregator.ports import RetryLater, StoreMisconfigured, Undecided, Write
 from aggregator.readback import ReadBack
 from aggregator.threads import Worker
 from models.contract.batch import Refusal
@@ -55,10 +55,11 @@ class Writing:
                 wait_s = error.after_s if error.after_s is not None else delay_s(attempt, self._random)
             except StoreMisconfigured as error:
                 failure, wait_s = error, self._pause_s
+            except Undecided:
+                self._answered()
+                raise
             else:
-                self._metrics.store_up.set(1)
-                self._metrics.store_misconfigured.set(0)
-                self._fault = ""
+                self._answered()
                 return refused
             self._report(failure, len(points), wait_s)
             await self._pause(wait_s)
@@ -68,6 +69,11 @@ class Writing:
         if self._read_back and not refused:
             self._read_back.inspect(points)
         return refused
+
+    def _answered(self) -> None:
+        self._metrics.store_up.set(1)
+        self._metrics.store_misconfigured.set(0)
+        self._fault = ""
 
     def _report(self, failure: RetryLater | StoreMisconfigured, rows: int, wait_s: float) -> None:
         needs_person = isinstance(failure, StoreMisconfigured)

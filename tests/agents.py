@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from typer.testing import CliRunner
 
 WAIT_S = 40.0
 EDGE = "import sys; from edge_agent.cli import app; sys.argv[0] = 'edge'; app()"
@@ -101,12 +105,11 @@ def aggregator(folder: Path, port: int, store: str) -> Process:
 
 
 def run_cli(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command to its end."""
-    code = f"import sys; from {module} import app; sys.argv[0] = 'x'; app()"
-    environment = os.environ | {"PYTHONPATH": str(_ROOT), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True, env=environment
-    )
+    """One command to its end, in this process: a fresh one takes a second to start, and tests ask again and again."""
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(import_module(module).app, arguments)
+    is_crash = done.exception is not None and not isinstance(done.exception, SystemExit)
+    crash = "".join(traceback.format_exception(done.exception)) if is_crash else ""
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr + crash)
 
 
 def query(folder: Path, *arguments: str) -> list[dict[str, Any]]:

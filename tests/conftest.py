@@ -8,16 +8,44 @@ from pathlib import Path
 import pytest
 import structlog
 
+# Before numpy and scikit-learn come: several threads in each of several workers only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # `tests.servers` is importable from wherever pytest is started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.servers import Influx1, Mosquitto, find_binary
 
 _SERVERS = ("mosquitto", "influx1")
+# Files of few tests that take long, the longest first: one begun last would run on alone.
+_LONG = (
+    "chaos/test_chaos.py",
+    "integration/test_real_data.py",
+    "integration/test_main_job.py",
+    "ports/test_uplink_aggregators.py",
+    "integration/test_influx_and_broker_with_aggregator.py",
+    "integration/test_sparkplug.py",
+    "tocsin/test_demo.py",
+    "integration/test_fleet.py",
+    "tocsin/test_replay_plot.py",
+    "edge/test_signal_path.py",
+    "ports/test_link.py",
+    "ports/test_uplink.py",
+    "integration/test_rerun.py",
+    "integration/test_three_aggregators.py",
+    "models/test_evaluation.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several workers, each takes the next file in the order given here, not the one with the most tests."""
+    config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a real server is an integration test, without having to say so."""
+    """Long files come first. A test that uses a real server is an integration test, without having to say so."""
+    rank = {Path(__file__).parent / name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
         if any(name in getattr(item, "fixturenames", ()) for name in _SERVERS):
             item.add_marker(pytest.mark.integration)

@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 class Api:
     """What a server holds, and what it refuses."""
 
-    authorization = ""
+    authorization: str | None = None
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []  # method and path

@@ -70,12 +70,13 @@ ADAPTER_IMPORTS = {
     "aggregator.adapters.keep_influx3": {"aggregator.adapters.http"},
     "aggregator.adapters.keep_sqlite": {"aggregator.adapters.sqlite_tables"},
     "aggregator.adapters.read_sqlite": {"aggregator.adapters.sqlite_tables"},
-    "aggregator.adapters.reader_influx": {"aggregator.adapters.http"},
+    "aggregator.adapters.reader_influx": {"aggregator.adapters.http", "aggregator.adapters.store_influx1"},
     "aggregator.adapters.sending": {"aggregator.adapters.http"},
     "aggregator.adapters.states": {"aggregator.adapters.uplink"},
     "aggregator.adapters.store_influx1": {"aggregator.adapters.http", "aggregator.adapters.sending"},
     "aggregator.adapters.store_influx2": {"aggregator.adapters.http", "aggregator.adapters.sending"},
     "aggregator.adapters.store_influx3": {"aggregator.adapters.http", "aggregator.adapters.sending"},
+    "aggregator.adapters.uplink": {"aggregator.adapters.mqtt"},
     "aggregator.adapters.store_sqlite": {"aggregator.adapters.sqlite_tables"},
 }
 
@@ -260,6 +261,7 @@ def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:
             ],
             [
                 "http",
+                "mqtt",
                 "read_sqlite",
                 "reader_influx",
                 "sending",

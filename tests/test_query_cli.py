@@ -124,6 +124,11 @@ def test_no_table_is_wider_than_asked_and_none_can_command_a_terminal(rows: list
     assert caption.isprintable()
 
 
+@pytest.mark.parametrize("width", [0, 3, 5])
+def test_a_terminal_too_narrow_for_anything_gets_a_table_all_the_same(width: int) -> None:
+    assert "message" in "".join(table(QUESTIONS["open alarms"](ORACLE), width).body).replace(" ", "")
+
+
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_no_row_and_no_value_gets_lost_in_a_narrow_table(name: str) -> None:
     rows = QUESTIONS[name](ORACLE)
@@ -172,6 +177,7 @@ def test_a_picture_shows_each_line_by_its_name(config: Path, tmp_path: Path) -> 
         (["means", "--since", "1h", "--until", "2h"], "--since 1h does not lie before --until 2h"),
         (["means", "--every", "2020-01-01"], "--every 2020-01-01: a span such as 10s"),
         (["means", "--every", "99999999w"], "at most 520w"),
+        (["means", "--since", "9999-12-31"], "lies behind 2262"),
         (["series", "--asset", "a", "--channel", "b", "--limit", "0"], "greater than or equal to 1"),
         (["means", "--plot", "x.gif"], "pictures are .png, .svg, .pdf"),
         (["latest", "--plot", "x.png"], "No such option: --plot"),
@@ -180,6 +186,7 @@ def test_a_picture_shows_each_line_by_its_name(config: Path, tmp_path: Path) -> 
         (["raw", "DROP TABLE x"], ""),
         (["raw", "SELECT 1", "--language", "flux"], "does not speak 'flux' (allowed: sql)"),
         (["raw", "SELECT 1", "--show", "sql"], "this one is a text already"),
+        (["latest", "--asset", "\udcff"], "no UTF-8"),
     ],
 )
 def test_a_mistake_is_named_with_its_cure(config: Path, arguments: list[str], said: str) -> None:
@@ -194,6 +201,30 @@ def test_another_time_is_proposed_where_there_are_rows(config: Path) -> None:
     assert "the newest row is of 2025-10-09T09:04:50 UTC: try --since 2025-10-09" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("kinds", "arguments", "said"),
+    [
+        ({"reading"}, ["top"], "no model has judged it yet"),
+        ({"reading"}, ["alarm-changes"], "there was no alarm yet"),
+        ({"reading"}, ["series", "--asset", "pump-1", "--channel", "health"], "no model has judged it yet"),
+        ({"inference"}, ["latest", "--asset", "pump-1"], "there is no reading of it yet"),
+        ({"reading", "inference", "alarm"}, ["alarm-changes"], "newest row is of 2025-10-09T08:56:20.000000002 UTC"),
+    ],
+)
+def test_a_time_of_other_rows_is_not_proposed(tmp_path: Path, kinds: set[str], arguments: list[str], said: str) -> None:
+    store = stores.open_store(Sqlite(kind="sqlite", path=tmp_path / "rows.db"))
+    store.prepare(points([row for row in ROWS if row.measurement in kinds]))()
+    store.close()
+    (tmp_path / "a.toml").write_text('[store]\nkind = "sqlite"\npath = "rows.db"\n')
+    done = ask(tmp_path / "a.toml", *arguments)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert said in done.stderr
+
+
+def test_json_has_no_number_that_json_does_not_know(config: Path) -> None:
+    assert ask(config, "raw", "SELECT 9e999 AS x, -9e999 AS y", "--json").stdout == '[{"x":null,"y":null}]\n'
+
+
 def test_an_empty_store_says_where_to_look(tmp_path: Path) -> None:
     store = stores.open_store(Sqlite(kind="sqlite", path=tmp_path / "rows.db"))
     store.prepare(points([row for row in ROWS if row.measurement == "alarm"]))()
@@ -205,11 +236,24 @@ def test_an_empty_store_says_where_to_look(tmp_path: Path) -> None:
         assert "tocsin aggregator fleet" in done.stderr
 
 
-@pytest.mark.parametrize("since", ["999999999999d", "1900-01-01", "9999-12-31", "2262-04-12"])
-def test_times_that_no_store_can_hold_are_as_early_or_as_late_as_it_gets(config: Path, since: str) -> None:
+@pytest.mark.parametrize("since", ["999999999999d", "1900-01-01"])
+def test_times_before_those_that_a_store_can_hold_are_as_early_as_it_gets(config: Path, since: str) -> None:
     done = ask(config, "means", "--since", since, "--json")
     assert done.exit_code == 0, done.output
-    assert bool(json.loads(done.stdout)) == (since in {"999999999999d", "1900-01-01"})
+    assert json.loads(done.stdout)
+
+
+def test_a_time_may_be_said_to_the_nanosecond(config: Path) -> None:
+    begin, end = (f"2025-10-09T09:04:50.00000000{digit}" for digit in "12")
+    rows = json.loads(ask(config, "means", "--since", begin, "--until", end, "--json").stdout)
+    assert {row["channel"]: row["count"] for row in rows if row["asset"] == "pump-1"} == {"temp °C": 1.0}
+
+
+def test_an_answer_that_a_limit_may_have_cut_says_so(config: Path) -> None:
+    asked = ["gateway", "gw-2", "--since", DAY]
+    found = len(json.loads(ask(config, *asked, "--json").stdout))
+    assert "--limit 20 shows more" in ask(config, *asked, "--limit", "2").stderr
+    assert ask(config, *asked, "--limit", str(found + 1)).stderr == ""
 
 
 def test_json_of_nothing_is_an_empty_list(config: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import ssl
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -31,12 +32,13 @@ class Http:
     """Keep-alive connections that neither retry nor follow: the caller decides. For several threads at once."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], timeout_s: float, ca_file: str | None, connections: int = 1
+        self, url: str, headers: Mapping[str, str], timeout_s: float, ca_file: Path | None, connections: int = 1
     ) -> None:
         self._url = url.rstrip("/")
         self._headers = dict(headers)
         self._secrets = _secrets(urllib3.HTTPHeaderDict(headers).get("Authorization", ""))
-        self._pool = urllib3.PoolManager(retries=False, timeout=timeout_s, maxsize=connections, ca_certs=ca_file)
+        ca_certs = str(ca_file) if ca_file else None
+        self._pool = urllib3.PoolManager(retries=False, timeout=timeout_s, maxsize=connections, ca_certs=ca_certs)
 
     def request(
         self, method: str, path: str, fields: Mapping[str, str], body: bytes | None = None, encoding: str | None = None

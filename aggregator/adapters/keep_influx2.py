@@ -96,7 +96,7 @@ class Influx2Keeper:
         org = self._config.org
         with self._asking("orgs", "read:orgs"):
             found = self._client.organizations_api().find_organizations(**({"org": org} if org else {}))
-        ids: list[str] = [one.id for one in found if org in {"", one.name, one.id}]
+            ids: list[str] = [one.id for one in found if org in {"", one.name, one.id}]
         if len(ids) != 1:
             msg = f"store.org: {len(ids)} organizations {f'are called {org!r}' if org else 'are there: name one'}"
             raise StoreMisconfigured(f"{msg} (or the token may not see it: permission read:orgs)")
@@ -183,11 +183,13 @@ class Influx2Keeper:
         except ApiException as error:
             raise self._fault(error, place, right) from error
         except FluxQueryException as error:
-            raise StoreMisconfigured(f"{self._config.url}: {error.message}") from error
+            raise StoreMisconfigured(error.message) from error
         except urllib3.exceptions.HTTPError as error:
             raise no_answer(self._config.url, error) from error
         except UnicodeEncodeError:  # its text holds the header
             raise wrong_secret() from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # so the library fails on others
+            raise StoreMisconfigured("this is no answer of InfluxDB 2: does the url lead to it?") from error
 
     def _fault(self, error: Any, place: str, right: str) -> RetryLater | StoreMisconfigured:  # noqa: ANN401
         if not error.status:  # so the library tells a failure of TLS

@@ -15,7 +15,7 @@ import orjson
 
 from aggregator.adapters.http import Answer, Http
 from aggregator.config import Influx3, Retention
-from aggregator.core import minutes
+from aggregator.core import answers, minutes
 from aggregator.core.batching import MAX_ROWS
 from aggregator.core.points import escape_tag
 from aggregator.ports import RetryLater, Step, StoreMisconfigured
@@ -41,7 +41,7 @@ class Influx3Keeper:
     def __init__(self, config: Influx3, retention: Retention) -> None:
         token = config.token()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        self._http = Http(config.url, headers, config.timeout_s, str(config.ca_file) if config.ca_file else None)
+        self._http = Http(config.url, headers, config.timeout_s, config.ca_file)
         self._timeout_s = config.timeout_s
         self._raw = config.database
         self._means = f"{config.database}_minutes"
@@ -114,11 +114,10 @@ class Influx3Keeper:
         answer = self._http.request("POST", "/api/v3/query_sql", {}, body)
         if answer.status >= 400 and "table" in answer.text and "not found" in answer.text:
             return  # no reading was ever written
-        yield from orjson.loads(_judge(answer))
+        yield from _rows_of(_judge(answer))
 
     def _rows(self, method: str, path: str, fields: dict[str, str]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = orjson.loads(self._ask(method, path, fields))
-        return rows
+        return _rows_of(self._ask(method, path, fields))
 
     def _ask(self, method: str, path: str, fields: dict[str, str] | None = None, body: bytes | None = None) -> str:
         return _judge(self._http.request(method, path, fields or {}, body))
@@ -133,6 +132,14 @@ def _judge(answer: Answer) -> str:
         raise RetryLater(reason, answer.after_s)
     cure = _CURES.get(answer.status)
     raise StoreMisconfigured(f"{reason} ({cure})" if cure else reason)
+
+
+def _rows_of(text: str) -> list[dict[str, Any]]:
+    """Raises StoreMisconfigured when it is no list of rows."""
+    try:
+        return answers.objects(text.encode())
+    except ValueError as error:
+        raise StoreMisconfigured(str(error)) from error
 
 
 def _line(row: dict[str, Any]) -> str:

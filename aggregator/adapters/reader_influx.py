@@ -6,12 +6,11 @@ carries out a DROP sent by GET.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import orjson
-import urllib3
 
 from aggregator.adapters.http import Answer, Http
+from aggregator.adapters.store_influx1 import connect
 from aggregator.config import Influx1, Influx2, Influx3
 from aggregator.core import answers
 from aggregator.core.dialects import REFUSALS, influxql
@@ -36,10 +35,7 @@ class InfluxReader:
     @classmethod
     def of_influx1(cls, config: Influx1) -> "InfluxReader":
         """With name and password."""
-        headers: dict[str, str] = {}
-        if config.username is not None:
-            headers = dict(urllib3.make_headers(basic_auth=f"{config.username}:{config.password()}"))
-        return cls(_http(config.url, headers, config.timeout_s, config.ca_file), config.database)
+        return cls(connect(config), config.database)
 
     @classmethod
     def of_influx2(cls, config: Influx2) -> "InfluxReader":
@@ -47,7 +43,7 @@ class InfluxReader:
         headers = {"Content-Type": "application/json"}  # of Flux; a GET has no content
         if token := config.token():
             headers["Authorization"] = f"Token {token}"
-        reader = cls(_http(config.url, headers, config.timeout_s, config.ca_file), config.bucket)
+        reader = cls(Http(config.url, headers, config.timeout_s, config.ca_file), config.bucket)
         reader.languages["flux"] = lambda text: reader._flux(text, config.org)
         return reader
 
@@ -55,7 +51,7 @@ class InfluxReader:
     def of_influx3(cls, config: Influx3) -> "InfluxReader":
         """With a token; speaks SQL first."""
         headers = {"Authorization": f"Bearer {token}"} if (token := config.token()) else {}
-        reader = cls(_http(config.url, headers, config.timeout_s, config.ca_file), config.database)
+        reader = cls(Http(config.url, headers, config.timeout_s, config.ca_file), config.database)
         reader.languages = {"sql": reader._sql, **reader.languages}
         return reader
 
@@ -104,10 +100,6 @@ class InfluxReader:
         dialect = {"header": True, "annotations": ["datatype", "group", "default"]}
         body = orjson.dumps({"query": text, "type": "flux", "dialect": dialect})
         return answers.of_flux(_judged(self._http.request("POST", "/api/v2/query", {"org": org}, body)))
-
-
-def _http(url: str, headers: dict[str, str], timeout_s: float, ca_file: Path | None) -> Http:
-    return Http(url, headers, timeout_s, str(ca_file) if ca_file else None)
 
 
 def _judged(answer: Answer) -> bytes:

@@ -56,8 +56,7 @@ def connect(config: Influx1) -> Http:
         credentials = f"{config.username}:{config.password()}"
         # urllib3 writes these characters as latin-1; so they come out as the UTF-8 that the server reads
         headers = dict(urllib3.make_headers(basic_auth=credentials.encode().decode("latin-1")))
-    ca_file = str(config.ca_file) if config.ca_file else None
-    return Http(config.url, headers, config.timeout_s, ca_file, config.connections)
+    return Http(config.url, headers, config.timeout_s, config.ca_file, config.connections)
 
 
 def judge_query(status: int, text: str) -> list[dict[str, Any]]:
@@ -68,8 +67,8 @@ def judge_query(status: int, text: str) -> list[dict[str, Any]]:
     if status != 200:
         raise StoreMisconfigured(msg)
     try:
-        results: list[dict[str, Any]] = orjson.loads(text).get("results", [])
-    except (orjson.JSONDecodeError, AttributeError) as error:
+        results: list[dict[str, Any]] = orjson.loads(text)["results"]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise StoreMisconfigured(f"{msg[:500]}: no answer of InfluxDB; is something else at this url?") from error
     for result in results:
         if "error" in result:

@@ -20,8 +20,7 @@ class Influx3Store:
     def __init__(self, config: Influx3) -> None:
         token = config.token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        ca_file = str(config.ca_file) if config.ca_file else None
-        self._http = Http(config.url, headers, config.timeout_s, ca_file, config.connections)
+        self._http = Http(config.url, headers, config.timeout_s, config.ca_file, config.connections)
         self._fields = {
             "db": config.database,
             "precision": "nanosecond",

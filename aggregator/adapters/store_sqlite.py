@@ -6,6 +6,7 @@ Invariants
 3. `newest` and `oldest` of a series enclose the times of all its rows.
 4. Age is counted back from this machine's clock or from the newest row, whichever is earlier: a clock that is ahead,
    here or at a gateway, makes no row too old.
+5. A file that is moved away or replaced while it is open is written no more: the one at the path is opened instead.
 """
 
 # ruff: noqa: S608 - the names in statements are those of the schema, and values are bound
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,7 +26,7 @@ from aggregator.config import Retention, Sqlite
 from aggregator.core import minutes
 from aggregator.core.bisect import refusal
 from aggregator.core.points import Points, Table
-from aggregator.ports import Write
+from aggregator.ports import RetryLater, Write
 from models.contract.batch import Ints, Refusal
 from models.contract.schema import MEASUREMENTS
 
@@ -60,6 +62,7 @@ class SqliteStore:
         self._minutes_ns = minutes.retention_s(retention.minutes_d) * _SECOND_NS
         self._now_ns = now_ns
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which one is open
         self._ids: dict[tuple[str, tuple[str, ...]], int] = {}  # ids never change and are never taken away
         self._newest_ns = 0  # of all rows in the file
 
@@ -78,8 +81,7 @@ class SqliteStore:
 
     def _write(self, batches: list[_Batch]) -> list[Refusal]:
         with translated(self._config.path):
-            connection = self._connection or self._open()
-            self._connection = connection
+            connection = self._opened()
             newest_ns = max([self._newest_ns, *(int(batch.newest.max()) for batch in batches)])
             refused, batches = self._taken(batches, newest_ns)
             ids: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -95,12 +97,23 @@ class SqliteStore:
             self._newest_ns = newest_ns
         return refused
 
-    def _open(self) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection:
+            if _identity(self._config.path) == self._file:
+                return self._connection
+            # what its log still holds must not be taken for that of the file that is there now
+            (is_busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                raise RetryLater(f"{self._config.path}: moved or replaced while it is being read")
+            self.close()
         connection = open_to_write(self._config)
+        self._file = _identity(self._config.path)
+        self._ids.clear()
         newest = [
             connection.execute(f"SELECT max(newest) FROM {series_of(name)}").fetchone()[0] for name in MEASUREMENTS
         ]
         self._newest_ns = max(time_ns or 0 for time_ns in newest)
+        self._connection = connection
         return connection
 
     def _taken(self, batches: list[_Batch], newest_ns: int) -> tuple[list[Refusal], list[_Batch]]:
@@ -178,6 +191,15 @@ class SqliteStore:
             ).fetchone()
             end = min(after or (limit, 0, 0), (limit, 0, 0))
             connection.execute(f"DELETE FROM {rows} WHERE ({key}) < (?, ?, ?)", end)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None = there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _arranged(tables: list[Table]) -> _Batch:

@@ -5,7 +5,8 @@ Invariants
    it again. So sessions are clean and acknowledgements automatic.
 2. What waits is bounded in bytes. A batch that was sent again takes the place of the one that waits.
 3. A receipt goes only to the gateway on whose topic the batch came, whatever its response topic says.
-4. A connection that is gone or stands still holds up nobody: neither writing, nor the end of the process.
+4. A connection that is gone or stands still holds up nobody: neither writing, nor the end of the process. Receipts wait
+   for the broker inside the connection; those that it has not confirmed at its end are lost, and counted.
 """
 
 import asyncio
@@ -13,16 +14,16 @@ import ssl
 from collections.abc import Sequence
 from random import Random
 
-import aiomqtt
+import mqtt5
 import structlog
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
+from aggregator.adapters.mqtt import Connection, connection
 from aggregator.config import Broker
 from aggregator.core.backoff import delay_s
+from aggregator.core.outgoing import Message
 from aggregator.metrics import Metrics
 from aggregator.ports import Request
-from models.broker import Address, BrokerError, Client, connection, pause
+from models.broker import Address, BrokerError, pause
 from models.contract.batch import Receipt, encode_receipt
 from models.contract.topics import OLDEST, parse, subscription, topic
 
@@ -42,8 +43,7 @@ class MqttUplink:
         self._waiting: dict[tuple[str, bytes], Request] = {}
         self._bytes = 0
         self._has_news, self._closed = asyncio.Event(), asyncio.Event()
-        self._client: Client | None = None
-        self._gone = asyncio.Event()  # set while there is no connection
+        self._link: Connection | None = None
         self._complaint = ""
 
     async def run(self) -> None:
@@ -52,16 +52,15 @@ class MqttUplink:
         attempt = 0
         while not self._closed.is_set():
             try:
-                async with connection(Client(broker_address(self._config))) as client:
-                    await client.listen(subscription("batch", share=self._config.share))
-                    await self._serve(client)
+                await self._serve()
             except (BrokerError, OSError) as error:
                 self._complain(error)
                 # Two clients that take each other's place must not do so at full speed.
-                attempt = 1 if self._client is not None and not _cure(error) else attempt + 1
+                attempt = 1 if self._link is not None and not _cure(error) else attempt + 1
             finally:
-                self._client = None
-                self._gone.set()
+                if self._link is not None:
+                    self._lose(self._link.unacknowledged)
+                self._link = None
                 self._metrics.broker_up.set(0)
             await pause(self._closed, delay_s(attempt, random))
 
@@ -82,48 +81,49 @@ class MqttUplink:
         self._has_news.set()
 
     async def answer(self, receipts: Sequence[tuple[Request, Receipt]]) -> None:
-        """See ports.Uplink. Waits for the broker to take them, but not beyond the end of the connection."""
-        client = self._client
-        lost = len(receipts)
-        if client is not None:
-            sending = asyncio.create_task(_send_all(client, receipts))
-            gone = asyncio.create_task(self._gone.wait())
-            try:
-                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    lost = sending.result()
-            finally:
-                gone.cancel()
-                sending.cancel()
-        if lost:
-            self._metrics.receipts_lost.inc(lost)
-            log.warning("receipts not sent; the gateways will send these batches again", count=lost)
+        """See ports.Uplink. Returns at once."""
+        messages = [message for answer in receipts if (message := _message(*answer)) is not None]
+        lost = len(receipts) - len(messages)
+        self._lose(lost + (len(messages) if self._link is None else self._link.publish(messages)))
 
-    async def _serve(self, client: Client) -> None:
-        if self._closed.is_set():
-            return
-        client.on_refused = self._complain
-        self._client = client
-        self._gone.clear()
-        self._metrics.broker_up.set(1)
-        self._complaint = ""
-        log.info("broker connected", host=self._config.host, port=self._config.port)
-        async for message in client.messages:
-            self._put(message)
+    async def _serve(self) -> None:
+        """One connection until its end. Raises BrokerError, OSError, ConfigError."""
+        async with connection(broker_address(self._config), self._put, self._refused) as link:
+            await link.subscribe(subscription("batch", share=self._config.share))
+            if self._closed.is_set():
+                return
+            self._link = link
+            self._metrics.broker_up.set(1)
+            self._complaint = ""
+            log.info("broker connected", host=self._config.host, port=self._config.port)
+            await link.ended()
 
-    def _put(self, message: aiomqtt.Message) -> None:
-        request = _request(message, self._config.identity_property)
-        key = (request.topic, request.payload if request.correlation is None else request.correlation)
-        known = self._waiting.get(key)
-        size = self._bytes + _size(request) - (_size(known) if known else 0)
-        if size > self._max_bytes:
-            self._metrics.batches.labels("dropped").inc()
-            log.warning("too much waits; batch left to its gateway to send again", topic=request.topic)
-            return
-        self._waiting[key] = request
-        self._bytes = size
-        self._metrics.waiting_bytes.set(size)
-        self._has_news.set()
+    def _put(self, packets: Sequence[mqtt5.PublishPacket]) -> None:
+        """Of what came with one read, all that there is room for."""
+        for packet in packets:
+            request = _request(packet, self._config.identity_property)
+            key = (request.topic, request.payload if request.correlation is None else request.correlation)
+            known = self._waiting.get(key)
+            size = self._bytes + _size(request) - (_size(known) if known else 0)
+            if size > self._max_bytes:
+                self._metrics.batches.labels("dropped").inc()
+                log.warning("too much waits; batch left to its gateway to send again", topic=request.topic)
+                continue
+            self._waiting[key] = request
+            self._bytes = size
+        self._metrics.waiting_bytes.set(self._bytes)
+        if self._waiting:
+            self._has_news.set()
+
+    def _refused(self, error: BrokerError) -> None:
+        """The broker does not take a receipt."""
+        self._metrics.receipts_lost.inc()
+        self._complain(error)
+
+    def _lose(self, count: int) -> None:
+        if count:
+            self._metrics.receipts_lost.inc(count)
+            log.warning("receipts not sent; the gateways will send these batches again", count=count)
 
     def _complain(self, error: OSError) -> None:
         """Each new fault is said once, not with every attempt."""
@@ -163,41 +163,27 @@ def _size(request: Request) -> int:
     return len(request.payload) + len(request.correlation or b"") + _OVERHEAD_BYTES
 
 
-def _request(message: aiomqtt.Message, identity_property: str | None) -> Request:
-    name, properties = str(message.topic), message.properties
-    correlation = getattr(properties, "CorrelationData", None)
-    response = getattr(properties, "ResponseTopic", None)
+def _request(packet: mqtt5.PublishPacket, identity_property: str | None) -> Request:
+    name, told = packet.topic, packet.user_properties
+    response = packet.response_topic
     place = parse(name)
     is_trusted = place is not None and response == topic(place[0], place[1], "receipt")
-    told: list[tuple[str, str]] = getattr(properties, "UserProperty", [])
     oldest = dict(told).get(OLDEST, "")
     # a gateway may add the property too: two different names are then nobody's
-    publishers = {value for name, value in told if name == identity_property}
+    publishers = {value for key, value in told if key == identity_property}
     return Request(
         name,
-        message.payload,
-        correlation,
+        packet.payload,
+        packet.correlation_data,
         response if is_trusted else None,
         int(oldest) if oldest.isascii() and oldest.isdecimal() and len(oldest) < 20 else None,
         " and ".join(sorted(publishers)) or None,
     )
 
 
-async def _send_all(client: Client, receipts: Sequence[tuple[Request, Receipt]]) -> int:
-    """How many could not be sent."""
-    return (await asyncio.gather(*(_send(client, request, receipt) for request, receipt in receipts))).count(False)
-
-
-async def _send(client: Client, request: Request, receipt: Receipt) -> bool:
-    place = parse(request.topic)
-    if place is None:
-        return False
-    properties = Properties(PacketTypes.PUBLISH)
-    if request.correlation is not None:
-        properties.CorrelationData = request.correlation
-    target = request.reply_topic or topic(place[0], place[1], "receipt")
-    try:
-        await client.publish(target, encode_receipt(receipt), qos=1, properties=properties)
-    except aiomqtt.MqttError:
-        return False
-    return True
+def _message(request: Request, receipt: Receipt) -> Message | None:
+    """None where there is no gateway to answer to."""
+    target = request.reply_topic
+    if target is None and (place := parse(request.topic)):
+        target = topic(place[0], place[1], "receipt")
+    return Message(target, encode_receipt(receipt), request.correlation) if target else None

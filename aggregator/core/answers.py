@@ -40,7 +40,7 @@ def of_influxql(body: bytes) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
 
 def _results(body: bytes) -> Iterator[dict[str, Any]]:
     for line in body.strip().splitlines() or [b"{}"]:
-        content = orjson.loads(line)
+        content = _json(line)
         if isinstance(content, dict) and "error" in content:
             raise ValueError(str(content["error"]))
         if not isinstance(content, dict) or not isinstance(content.get("results"), list):
@@ -69,11 +69,16 @@ def ordered(found: Iterable[tuple[dict[str, str], dict[str, Any]]], question: Se
 
 
 def of_json(body: bytes) -> list[Row]:
-    """A list of objects, as SQL and InfluxQL of version 3 answer; `time` becomes ns where it is a time."""
-    content = orjson.loads(body)
-    if not isinstance(content, list):
-        raise ValueError("this is no answer to SQL: does the url lead to InfluxDB 3?")  # noqa: TRY004 - of the text
-    return [{name: _cell(name, cell) for name, cell in row.items()} for row in content]
+    """The objects with `time` in ns where it is a time. Raises ValueError as they do."""
+    return [{name: _cell(name, cell) for name, cell in row.items()} for row in objects(body)]
+
+
+def objects(body: bytes) -> list[dict[str, Any]]:
+    """A list of objects, as SQL and InfluxQL of version 3 answer. Raises ValueError when it is none."""
+    content = _json(body)
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise ValueError("this is no answer to SQL: does the url lead to InfluxDB 3?")
+    return content
 
 
 def of_flux(body: bytes) -> list[Row]:
@@ -102,6 +107,14 @@ def _lines(body: bytes) -> Iterator[list[str]]:
         yield from csv.reader(io.StringIO(body.decode(), newline=""))
     except csv.Error as error:
         raise ValueError(str(error)) from error
+
+
+def _json(text: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """None when it is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _number(cell: Any) -> str | float | None:  # noqa: ANN401 - as JSON gave it

@@ -53,8 +53,8 @@ def plan(jobs: Sequence[Job], hours: Sequence[float], time_limit_s: float = 10.0
     Hours count in whole minutes: those of a job are rounded up, those of a slot down.
     """
     jobs = sorted(jobs, key=lambda job: job.name)
-    room = np.array([math.floor(round(slot * _MINUTES, 6)) for slot in hours], dtype=np.int64)
-    minutes = np.array([_job_minutes(job) for job in jobs], dtype=np.int64)
+    room = np.array([_rounded_down(slot) for slot in hours], dtype=np.int64)
+    minutes = np.array([_rounded_up(job.hours) for job in jobs], dtype=np.int64)
     undone = np.array([job.undone for job in jobs])
     costs = np.array([job.costs for job in jobs], dtype=np.float64).reshape(len(jobs), len(room))
     savings = undone[:, None] - costs
@@ -75,8 +75,17 @@ def plan(jobs: Sequence[Job], hours: Sequence[float], time_limit_s: float = 10.0
     return Plan(slots, cost, min(cost, float(undone.sum()) - most))
 
 
-def _job_minutes(job: Job) -> int:
-    return math.ceil(round(job.hours * _MINUTES, 6))
+def fits(job_hours: float, slot_hours: float) -> bool:
+    """Whether a job of so many hours finds room in an empty slot of so many."""
+    return _rounded_up(job_hours) <= _rounded_down(slot_hours)
+
+
+def _rounded_up(hours: float) -> int:
+    return math.ceil(round(hours * _MINUTES, 6))
+
+
+def _rounded_down(hours: float) -> int:
+    return math.floor(round(hours * _MINUTES, 6))
 
 
 def _solve(

@@ -35,6 +35,7 @@ class Accepted(NamedTuple):
     refused: list[Refusal]  # at most rows.MAX_NAMED
     unnamed: int = 0  # rows that were refused beside these
     beyond: int = 0  # refused rows, named or not, of series beyond validation.max_series
+    is_clock_ahead: bool = False  # its heartbeat lies beyond validation.future_s, and was left out
 
 
 class Refused(NamedTuple):
@@ -82,25 +83,31 @@ class Validator:
 
     def check(self, message: Message, now_ns: int) -> Accepted | Refused | Held:
         """Judges one message; never raises, whatever the bytes. `now_ns` is this machine's clock, epoch ns."""
-        size, largest = len(message.payload), self._limits.max_payload_bytes
-        if size > largest:
-            return Refused(f"{size} bytes are more than the {largest} of validation.max_payload_bytes")
         gateway = _gateway(message.topic)
         if isinstance(gateway, Refused):
             return gateway
         stranger = self._stranger(gateway, message.publisher)
         if stranger is not None:
             return stranger
+        size, largest = len(message.payload), self._limits.max_payload_bytes
+        if size > largest:
+            return Refused(f"{size} bytes are more than the {largest} of validation.max_payload_bytes")
         batch = _read(gateway, message.payload)
         if not isinstance(batch, Batch):
             return batch
-        if _latest_ns(batch, now_ns + self._future_ns) > now_ns + self._future_ns:
+        limit_ns = now_ns + self._future_ns
+        if _latest_ns(batch, limit_ns) > limit_ns:
             allowed = f"validation.future_s = {self._limits.future_s:g}"
             reason = f"its rows lie ahead of this machine's clock by more than {allowed}: one of the clocks is wrong"
             return Held(reason, "clock")
-        return Accepted(gateway, batch.epoch, batch.seq, *clean(gateway, batch, self.guard))
+        is_ahead = bool(batch.gateway_fields) and sane_time(batch.gateway_time_ns) > limit_ns
+        if is_ahead:  # a heartbeat is worth nothing later, so no reason to hold up what comes with it
+            batch.gateway_fields = {}
+        rows = clean(gateway, batch, self.guard)
+        return Accepted(gateway, batch.epoch, batch.seq, *rows, is_clock_ahead=is_ahead)
 
-    def _stranger(self, gateway: tuple[str, str], publisher: str | None) -> Refused | Held | None:
+    def _stranger(self, gateway: tuple[str, str], publisher: str | None) -> Held | None:
+        """No receipt for it: one would go to the gateway of the topic, and settle a batch that it did not send."""
         if self._identity_property is None:
             return None
         if not publisher:
@@ -109,7 +116,8 @@ class Validator:
             )
             return Held(reason, "identity")
         if publisher != "/".join(gateway):
-            return _refused(f"{publisher} published on the topic of {'/'.join(gateway)}")
+            reason = f"{publisher} published on the topic of {'/'.join(gateway)}"
+            return Held(reason[:_MAX_REASON], "identity")
         return None
 
 
@@ -157,9 +165,9 @@ def _refused(reason: str) -> Refused:
 
 
 def _latest_ns(batch: Batch, limit_ns: int) -> int:
-    """The latest time of a row, as far as it is a time at all; exact only when it lies beyond the limit."""
+    """The latest time of a row of the plant, as far as it is a time; exact only when it lies beyond the limit."""
     columns = [ints(column) for column in (batch.readings.time_ns, batch.inferences.time_ns) if column]
     latest = [int(column.max()) for column in columns]
     if max(latest, default=0) > limit_ns:
         latest = [int(column[column <= MAX_TIME_NS].max(initial=0)) for column in columns]
-    return max([*latest, sane_time(batch.gateway_time_ns), *(sane_time(alarm.time_ns) for alarm in batch.alarms)])
+    return max([*latest, *(sane_time(alarm.time_ns) for alarm in batch.alarms)], default=0)

@@ -59,7 +59,8 @@ class Clock:
 
 
 def wrap(content: str, width: int) -> list[str]:
-    """Lines of at most `width` columns of a terminal; broken between words where that is possible."""
+    """Lines of at most `width` columns of a terminal (2 at the least), broken between words where that is possible."""
+    width = max(width, 2)  # the widest letter
     lines = [""]
     for word in content.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word

@@ -2,8 +2,9 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
+
+import orjson
 
 from aggregator.core.times import iso
 from aggregator.core.views import Row
@@ -21,8 +22,8 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_json(rows: Sequence[Row]) -> str:
-    """A list of objects; times in ns since 1970, no value = null."""
-    return json.dumps(rows) + "\n"
+    """A list of objects; times in ns since 1970, no value = null, and so what is no finite number."""
+    return orjson.dumps(rows).decode() + "\n"
 
 
 def _cell(name: str, cell: Cell) -> Cell:

@@ -104,6 +104,8 @@ class Exchange:
             self._hint.clear()
             now_s = time.monotonic()
             self._check_silence(now_s)
+            for seq in self._lanes.step_aside(now_s):
+                del self._under_way[seq]
             if late := self._lanes.due(now_s):
                 if self._lanes.is_heard:
                     _log.warning("no receipt in time; sending again", batches=len(late), oldest=late[0])
@@ -174,7 +176,7 @@ class Exchange:
             }
             self._receipts.clear()
             for seq in await asyncio.to_thread(self._record, list(receipts.values())):
-                del self._under_way[seq]
+                self._under_way.pop(seq, None)  # it may have stepped aside meanwhile
                 self._lanes.settled(seq)
                 self._heard_s, self._patience_s = time.monotonic(), self._silence_s
                 self._on_receipt(*receipts[seq])

@@ -10,7 +10,9 @@ Invariants
    can starve the other. Each lane has half of the bytes, or one batch, however large.
 3. Live never waits behind backlog: of the backlog little is on the wire at a time, and it is rate-limited.
 4. A live lane that lags becomes backlog as it stands, so that the newest data go at once again.
-5. While the broker says that nobody listens, nothing new is begun and the oldest batch is the probe; once somebody
+5. A batch that gets no receipt again and again steps aside when others want its place, and goes again behind them:
+   what an aggregator cannot take now does not hold up what it can.
+6. While the broker says that nobody listens, nothing new is begun and the oldest batch is the probe; once somebody
    does, all that went unheard goes again at once.
 """
 
@@ -61,11 +63,14 @@ class Lanes:
         self._boundary = 0  # the last seq of the backlog
         self._drained_s = self._filled_s = 0.0  # when live had nothing more; when the allowance was reckoned
         self._allowance = 0.0  # bytes the backlog may send now; below 0 = debt
+        self._aside: set[int] = set()  # seqs that made room for others
+        self._again_s = 0.0  # when these may go again
         self.is_heard = True  # whether anybody was there to hear the last batch
 
     def connect(self, oldest: int, newest: int, now_s: float) -> None:
         """A connection stands; `oldest` to `newest` wait in the outbox (newest 0 = none)."""
         self._flights.clear()
+        self._aside.clear()
         self.is_heard = True
         self._boundary, self._sent = newest, {Lane.LIVE: newest, Lane.BACKLOG: oldest - 1}
         self._allowance, self._filled_s = self._limits.backlog_bytes_per_s * _BURST_S, now_s
@@ -105,6 +110,9 @@ class Lanes:
             rate = self._limits.backlog_bytes_per_s
             self._allowance = min(rate * _BURST_S, self._allowance + rate * (now_s - self._filled_s))
             self._filled_s = now_s
+            if self._aside and self._sent[lane] >= self._boundary and now_s >= self._again_s:
+                self._sent[lane], self._boundary = min(self._aside) - 1, max(self._boundary, *self._aside)
+                self._aside.clear()
             if self._sent[lane] >= self._boundary or self._allowance <= 0:
                 return None
         return self._sent[lane]
@@ -126,6 +134,8 @@ class Lanes:
         """Nothing was found behind `after`."""
         if lane is Lane.LIVE:
             self._drained_s = now_s
+        else:
+            self._sent[lane] = self._boundary
 
     def answered(self, now_s: float, *, is_heard: bool) -> None:
         """The broker has confirmed a batch, and says whether it had anybody to hand it to. Before `confirmed`."""
@@ -140,6 +150,20 @@ class Lanes:
         if flight := self._flights.get(seq):
             flight.is_unheard = not self.is_heard
             flight.due_s = now_s + (flight.wait_s if self.is_heard else _UNHEARD_S)
+
+    def step_aside(self, now_s: float) -> list[int]:
+        """Overdue batches that have had their chances and take the place of others: no longer under way."""
+        full = {lane for lane in Lane if self.is_heard and not self.has_room(lane)}
+        gone = [
+            seq
+            for seq, flight in self._flights.items()
+            if flight.lane in full and flight.due_s <= now_s and flight.wait_s >= _MAX_RESEND_S
+        ]
+        for seq in gone:
+            del self._flights[seq]
+            self._again_s = now_s + _MAX_RESEND_S
+        self._aside.update(gone)
+        return gone
 
     def due(self, now_s: float) -> list[int]:
         """Batches whose receipt is overdue: to be sent again now, in this order. The next wait is twice as long."""
@@ -158,6 +182,7 @@ class Lanes:
     def settled(self, seq: int) -> None:
         """The receipt came and is recorded."""
         self._flights.pop(seq, None)
+        self._aside.discard(seq)
 
     @property
     def under_way(self) -> int:
@@ -170,4 +195,4 @@ class Lanes:
         unsent = self._sent[Lane.LIVE] + 1
         if self._sent[Lane.BACKLOG] < self._boundary:
             unsent = self._sent[Lane.BACKLOG] + 1
-        return min([unsent, *self._flights])
+        return min([unsent, *self._flights, *self._aside])

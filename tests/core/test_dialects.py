@@ -99,6 +99,7 @@ def test_times_of_answers_may_have_a_zone_or_none(text: str, expected: int | Non
         ("sql", "select 'drop' as \"delete\""),
         ("flux", 'import "strings"\nfrom(bucket: "to") |> range(start: -1h)'),
         ("flux", 'from(bucket: "b") |> yield(name: "to ()") // to()'),
+        ("flux", 'import "math"\nf(to: 1, x: 6 / 2)'),
     ],
 )
 def test_a_text_that_asks_is_sent(language: str, text: str) -> None:
@@ -123,6 +124,11 @@ def test_a_text_that_asks_is_sent(language: str, text: str) -> None:
         ("flux", 'write = to\nfrom(bucket: "b") |> write(bucket: "c")'),
         ("flux", 'import "http"\nhttp.post(url: "x", data: bytes(v: ""))'),
         ("flux", 'import e "experimental"\ne.to(bucket: "c")'),
+        ("flux", 'from(bucket: "b") |> filter(fn: (r) => r.a =~ /"/) |> to(bucket: "c") //"'),
+        ("flux", 'x = "${from(bucket: "b") |> to(bucket: "c")}"'),
+        ("flux", 'import "date" import "http" http.post(url: "x")'),
+        ("flux", 'import // why\n "http"\nhttp.post(url: "x")'),
+        ("flux", 'package p import "sql"'),
     ],
 )
 def test_a_text_that_changes_something_is_not_sent(language: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from aggregator.core.gaps import GapMap, Missing
 from aggregator.metrics import Metrics
@@ -116,6 +117,14 @@ def test_a_batch_that_does_not_get_through_stands_in_the_metrics_and_goes_when_i
     watch.seen(GATEWAY, "e", 2, 2)
     watch.report()
     assert (value("missing_batches"), value("missing_age_seconds")) == (0, 0)
+
+
+def test_a_batch_that_is_held_is_told_of_once_and_again_when_an_hour_passed_without() -> None:
+    watch = Watch(Metrics(), clock=iter([0.0, 3000.0, 6000.0, 9601.0]).__next__)
+    with capture_logs() as said:
+        for _ in range(4):
+            watch.held("tocsin/v1/north/gw1/batch", "a reason")
+    assert len(said) == 2
 
 
 def test_a_gateway_that_does_not_name_its_oldest_is_not_watched() -> None:

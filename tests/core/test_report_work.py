@@ -86,6 +86,21 @@ def test_why_nothing_can_be_planned_is_said(config: dict[str, Any], why: str) ->
     assert (left.begin_ns, left.why) == (0, why)
 
 
+def test_a_window_that_rounding_made_too_short_is_long_enough_in_whole_minutes() -> None:
+    """0.3 h of which 0.1 h have passed leave 0.19999999999999998 h."""
+    rules = [{"match": "*", "failure_cost": 10_000, "early_cost": 1000, "hours": 0.2}]
+    windows = [{"begin": "2026-03-02T11:54", "hours": 0.3}]
+    [work] = planned(asset("pump-1", failure_prob=0.9), assets=rules, windows=windows).work
+    assert work.begin_ns == MONDAY_NOON
+
+
+def test_a_window_that_is_too_short_in_whole_minutes_is_not_called_taken() -> None:
+    rules = [{"match": "*", "failure_cost": 10_000, "early_cost": 1000, "hours": 0.999}]
+    windows = [{"begin": "Tue 12:00", "hours": 0.9995}]
+    [left] = planned(asset("pump-1", failure_prob=0.9), assets=rules, windows=windows).work
+    assert left.why == "takes 1.0 h, the longest window has 1.0 h"
+
+
 def test_an_asset_of_which_no_model_says_when_it_may_fail_is_listed_and_not_planned() -> None:
     found = planned(asset("pump-1"), asset("pump-2", failure_prob=0.5), failure_prob_horizon_h=None)
     assert found.work == ()

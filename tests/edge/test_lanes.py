@@ -1,7 +1,9 @@
 """Two lanes through one window: whatever happens, and in whatever order."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,6 +240,37 @@ def test_a_batch_without_a_receipt_goes_again_later_and_later() -> None:
             gateway.now_s += 1
         waits.append(gateway.now_s - begun_s)
     assert waits == [10, 20, 40, 60, 60]
+
+
+@pytest.mark.parametrize("has_live", [True, False])
+def test_batches_that_get_no_receipt_do_not_hold_up_the_others_and_go_again(has_live: bool) -> None:
+    gateway, held, sent = Gateway(Limits(16, 10**9, 1e9, RESEND_S)), set(range(1, 31)), Counter[int]()
+    for _ in range(0 if has_live else 100):
+        gateway.seal(20)
+    gateway.connect()
+    for second in range(3600):
+        if has_live and second < 100:
+            gateway.seal(20)
+        gateway.under_way -= set(gateway.lanes.step_aside(gateway.now_s))
+        again, before = gateway.lanes.due(gateway.now_s), set(gateway.under_way)
+        gateway.pump()
+        for seq in {*again, *(gateway.under_way - before)}:
+            sent[seq] += 1
+            gateway.lanes.confirmed(seq, gateway.now_s)
+        for seq in gateway.under_way - held:
+            gateway.settle(seq)
+        gateway.now_s += 1.0
+        assert gateway.lanes.floor <= min(gateway.pending)
+        assert gateway.lanes.under_way == len(gateway.under_way) <= 16
+    assert gateway.pending.keys() == held
+    assert min(sent[seq] for seq in held) > 5
+    for _ in range(600):
+        gateway.now_s += 1.0
+        gateway.pump()
+        gateway.confirm_all()
+        for seq in list(gateway.under_way):
+            gateway.settle(seq)
+    assert not gateway.pending
 
 
 def test_a_receipt_for_an_unknown_batch_changes_nothing() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from aggregator.adapters.states import read_states
 from aggregator.cli import app
 from aggregator.config import Broker
-from models.contract.state import State, encode_state
+from models.contract.state import RunningModel, State, encode_state
 from models.contract.topics import topic
 from tests.agents import AGGREGATOR, Process, aggregator, edge, eventually
 from tests.servers import Mosquitto, free_port
@@ -153,6 +153,19 @@ def test_a_table_fits_80_columns_and_shows_more_where_there_is_room(config: Path
     assert "9.9.9" not in narrow.text
     assert "9.9.9" in wide.text
     assert "gateway-2" in wide.text
+
+
+def test_what_a_gateway_says_of_itself_can_neither_break_the_table_nor_steer_the_terminal(
+    config: Path, broker: Mosquitto
+) -> None:
+    models = (RunningModel(name="wear[bold]", version="1.0\x1b[2J", provider="cpu[/]"),)
+    state = State(online=True, since_ns=1, version="9[/red]", config_digest="[b]\x07", models=models)
+    retain(broker, "north", "gw1", encode_state(state))
+    answer = Answer(config, columns=200)
+    assert "\x1b" not in answer.text
+    assert "\x07" not in answer.text
+    for text in ("wear[bold] 1.0", "cpu[/]", "9[/red]", "[b]"):
+        assert text in answer.text
 
 
 def test_states_that_are_none_are_counted_and_the_rest_is_shown(config: Path, broker: Mosquitto) -> None:

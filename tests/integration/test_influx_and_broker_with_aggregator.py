@@ -21,6 +21,7 @@ from aggregator.core.views import Row
 from aggregator.metrics import Metrics
 from models.contract.batch import Receipt, decode_receipt, encode_batch
 from models.contract.topics import topic
+from tests.agents import run_cli
 from tests.batches import T0, batch
 from tests.servers import Influx1, Mosquitto
 
@@ -164,15 +165,12 @@ def test_a_database_that_is_away_delays_the_receipt_and_loses_nothing(tmp_path: 
 
 
 def test_questions_and_faults_have_an_answer_on_the_command_line(sqlite: Path, tmp_path: Path) -> None:
-    def call(*words: str) -> tuple[int, str, str]:
-        done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=WITHIN_S, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    assert call("check", str(sqlite))[0] == 0
-    code, _, fault = call("query", "latest", "--config", str(sqlite))
-    assert (code, fault.count("\n")) == (1, 1)
-    code, _, fault = call("run", str(tmp_path / "none.toml"))
-    assert (code, fault.count("\n")) == (2, 1)
+    assert run_cli("aggregator.cli", "check", str(sqlite)).returncode == 0
+    asked = run_cli("aggregator.cli", "query", "latest", "--config", str(sqlite))
+    assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
+    none = [*COMMAND, "run", str(tmp_path / "none.toml")]
+    started = subprocess.run(none, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert (started.returncode, started.stderr.count("\n")) == (2, 1)
 
 
 def test_a_store_that_hangs_does_not_hold_up_the_end(tmp_path: Path, mosquitto: Mosquitto) -> None:

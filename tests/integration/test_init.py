@@ -148,6 +148,15 @@ def test_a_stretch_that_is_none_is_refused_with_the_reason(plant: Plant, options
     assert said in " ".join(result.output.replace("│", " ").split())
 
 
+def test_a_stretch_is_cut_to_the_times_that_there_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "aggregator.toml"
+    path.write_text('[store]\nkind = "sqlite"\npath = "tocsin.db"\n')
+    CliRunner().invoke(cli.app, ["init", str(path)])
+    for since, until, days in (("9999999w", "1970-01-02", {1}), ("1h", "2262-01-01", {1, 2})):
+        result = CliRunner().invoke(cli.app, ["downsample", str(path), "--since", since, "--until", until])
+        assert (result.exit_code, result.output.count(": computed") in days) == (0, True), result.output
+
+
 def test_a_retention_that_no_database_keeps_is_refused_before_anything_is_asked(plant: Plant) -> None:
     result = plant.run("init", retention="raw_d = 0.01")
     assert result.exit_code == 2

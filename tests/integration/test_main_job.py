@@ -144,7 +144,7 @@ def test_a_database_that_is_away_delays_rows_and_loses_none(
                 publisher.send("m1/known", {"ts": T0_MS + n * 1000, "value": float(n)})
             publisher.flush()
             publisher.close()
-            time.sleep(1)
+            eventually(lambda: sink.says("store not available"), "the aggregator misses it")
             database.start()
             ask = ("series", "--asset", "m1", "--channel", "known", "--since", "2020-01-01", "--limit", "1000")
             eventually(lambda: len(query(tmp_path, *ask)) == 50, "fifty rows in InfluxDB")

@@ -78,9 +78,11 @@ def test_every_fd001_test_unit_has_its_remaining_life_in_influxdb(
     tmp_path: Path, mosquitto: Mosquitto, influx1: Influx1
 ) -> None:
     train, data = _needs(DATA / "cmapss/train_FD001.txt"), _needs(DATA / "cmapss/test_FD001.txt")
-    bundle = tmp_path / "fd001.bundle"
+    some, bundle = tmp_path / "train.txt", tmp_path / "fd001.bundle"
+    lines = train.read_text().splitlines(keepends=True)  # a third of the engines: how well it predicts is not asked
+    some.write_text("".join(line for line in lines if int(line.split()[0]) <= 33))
     trained = run_cli(
-        "models.cli", "train", "failure", "--data", str(train), "--layout", "cmapss",
+        "models.cli", "train", "failure", "--data", str(some), "--layout", "cmapss",
         "--name", "fd001", "-o", str(bundle),
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr

@@ -1,6 +1,8 @@
 """`tocsin aggregator report` over two shifts of a plant with faults, from a real store of each kind."""
 
 import json
+import subprocess
+import sys
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +125,12 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
+def test_scipy_is_not_loaded_unless_a_report_is_made() -> None:
+    """A second of start and 40 MB that `tocsin aggregator run` does not need."""
+    code = "import sys, aggregator.cli; print([name for name in sys.modules if name.startswith('scipy')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
+
+
 def test_the_suffix_of_the_file_says_the_format(sqlite: Path, tmp_path: Path) -> None:
     for suffix, begin in ((".html", "<!doctype html>"), (".md", "# Shift report"), (".json", "{")):
         out = tmp_path / f"shift{suffix}"
@@ -152,6 +160,8 @@ def test_a_span_in_which_nothing_was_stored_gives_a_report_that_says_so(sqlite: 
     [
         (["--since", "2030-01-01"], "the span ends before it begins"),
         (["--since", "yesterday"], "neither a span such as"),
+        (["--until", "9999-01-01"], "lies behind 2262"),
+        (["--until", "0001-01-01"], "the span ends before it begins"),
         (["--out", "shift.pdf"], "'shift.pdf' does not say the format"),
         (["--timezone", "Mars"], "'Mars' is no time zone"),
         (["--format", "pdf"], "pdf"),

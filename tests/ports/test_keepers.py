@@ -12,8 +12,8 @@ from aggregator.config import Influx1, Retention, Sqlite
 from aggregator.core import minutes
 from aggregator.ports import RetryLater, StoreMisconfigured
 from tests.batches import SECOND, T0
-from tests.influx_apis import Api2, Api3, served
-from tests.influx_servers import HTTP_KINDS, ask, http_config
+from tests.influx_apis import Api, Api2, Api3, Reply, served
+from tests.influx_servers import HTTP_KINDS, TOKEN, ask, http_config
 from tests.keeping import (
     MINUTE,
     Backend,
@@ -102,6 +102,23 @@ def test_a_server_that_does_not_answer_is_asked_again_later(tmp_path: Path) -> N
         keeper = stores.open_keeper(config, Retention())
         for work in (keeper.plan, lambda keeper=keeper: keeper.downsample(T0, T0 + MINUTE)):
             with pytest.raises(RetryLater, match="no answer"):
+                work()
+        keeper.close()
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("content", [b"<html>hello</html>", {"x": 1}, "x"])
+def test_something_else_at_the_url_needs_a_person(kind: str, content: object, tmp_path: Path) -> None:
+    class Other(Api):
+        def answer(self, *_: object) -> Reply:
+            return Reply(200, content)
+
+    with served(other := Other()) as url:
+        other.authorization = {"influx2": f"Token {TOKEN}", "influx3": f"Bearer {TOKEN}"}.get(kind)
+        config = http_config(kind, url) if kind == "influx1" else of_api(kind, url, tmp_path)
+        keeper = stores.open_keeper(config, Retention())
+        for work in (keeper.plan, lambda: keeper.downsample(T0, T0 + MINUTE)):
+            with pytest.raises(StoreMisconfigured, match="url"):
                 work()
         keeper.close()
 

@@ -119,6 +119,12 @@ def test_a_text_that_the_server_does_not_understand_is_a_value_error_with_its_wo
         'SELECT * INTO "copy" FROM "reading"',
         'SELECT * FROM "reading"; DELETE FROM "reading"',
         '/**/ DROP MEASUREMENT "reading"',
+        "SELECT * FROM /'/; DROP MEASUREMENT reading; SELECT * FROM /'/",
+        'SELECT * FROM /"/; DROP MEASUREMENT reading; SELECT * FROM /"/',
+        "SELECT * FROM /--/; DROP MEASUREMENT reading",
+        "SELECT * FROM reading --\r; DROP MEASUREMENT reading",
+        "SELECT * INTO copy FROM reading WHERE asset =~ /'/ OR asset = 'a'",
+        "SELECT value FROM reading WHERE asset !~ /'/ OR asset = 'x'; SELECT * INTO copy FROM reading --'",
     ],
 )
 def test_no_text_changes_anything_in_a_real_server(real: Reader, text: str) -> None:
@@ -126,6 +132,10 @@ def test_no_text_changes_anything_in_a_real_server(real: Reader, text: str) -> N
     with pytest.raises(ValueError, match="change nothing"):
         real.raw(text)
     assert (real.raw("SHOW MEASUREMENTS"), real.raw('SELECT count("value") FROM "reading"')) == before
+
+
+def test_a_regular_expression_is_no_reason_to_refuse_a_question(real: Reader) -> None:
+    assert real.raw('SELECT count("value") FROM /^read/ WHERE "asset" =~ /pump-[1]$/;')[0]["count"] == 96
 
 
 def test_a_missing_database_needs_a_person_for_any_text(influx1: Influx1Server) -> None:
@@ -260,6 +270,9 @@ def test_sql_is_answered_by_the_engine_of_version_3(tmp_path: Path) -> None:
         reader = reader3(url, tmp_path)
         assert reader.raw('SELECT "time", "asset" FROM reading WHERE "channel" = \'speed\' AND "value" = 2.875') == [
             {"time": T0 + 690 * 10**9, "asset": "pump-1"}
+        ]
+        assert reader.raw("SELECT DISTINCT replace(asset, 'pump-', '') AS asset FROM alarm WHERE asset = 'pump-2'") == [
+            {"asset": "2"}
         ]
         assert reader.raw("SELECT count(*) AS n, NULL AS none FROM alarm", "sql") == [{"n": 12, "none": None}]
         for text in ("SELECT nothing FROM alarm", "SELECT * FROM nowhere", "SELECT (", "SELECT foo(1)"):

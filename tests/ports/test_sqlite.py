@@ -1,4 +1,4 @@
-"""What only the embedded store promises: its file, its retention, its means, and many at work on it at once."""
+"""What only the embedded store promises: any rows and questions, and many at work on its file at once."""
 
 import contextlib
 import json
@@ -9,10 +9,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -24,49 +23,27 @@ from aggregator.adapters.read_sqlite import SqliteReader
 from aggregator.adapters.store_sqlite import SqliteStore
 from aggregator.config import Retention, Sqlite
 from aggregator.core.select import Select, Where
-from aggregator.core.views import Row
 from aggregator.ports import RetryLater, StoreMisconfigured
-from models.contract.batch import Refusal
 from models.contract.schema import MEASUREMENTS
 from tests.batches import SECOND, T0
 from tests.plant_rows import Stored, answer, points
-
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+from tests.sqlite_file import (
+    DAY,
+    HOUR,
+    MINUTE,
+    merged,
+    reading,
+    readings,
+    select,
+    tables,
+    write,
+    written,
+)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Sqlite:
     return Sqlite(kind="sqlite", path=tmp_path / "rows.db")
-
-
-def write(store: SqliteStore, rows: Sequence[Stored]) -> list[Refusal]:
-    return store.prepare(points(rows))()
-
-
-def written(config: Sqlite, rows: Sequence[Stored]) -> None:
-    store = SqliteStore(config)
-    assert write(store, rows) == []
-    store.close()
-
-
-def select(config: Sqlite, question: Select) -> list[Row]:
-    with contextlib.closing(SqliteReader(config)) as reader:
-        return reader.select(question)
-
-
-def readings(config: Sqlite, **conditions: Any) -> list[Row]:
-    return select(config, Select("reading", ("value",), **conditions))
-
-
-def reading(time_ns: int, value: float = 1.0, channel: str = "speed", quality: float = 0.0) -> Stored:
-    return Stored("reading", ("north", "pump", channel), time_ns, {"value": value, "quality": quality})
-
-
-def tables(config: Sqlite, statement: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(config.path, isolation_level=None)) as connection:
-        return connection.execute(statement).fetchall()
 
 
 # ---- any rows, any questions --------------------------------------------------------------------------------------
@@ -92,15 +69,6 @@ def stored(draw: st.DrawFn, names: Sequence[str]) -> Stored:
 
 NAMES = st.lists(st.sampled_from(sorted(MEASUREMENTS)), min_size=1, max_size=2, unique=True)
 WRITES = NAMES.flatmap(lambda names: st.lists(st.lists(stored(names), min_size=1, max_size=12), min_size=1, max_size=5))
-
-
-def merged(writes: Iterable[Sequence[Stored]]) -> list[Stored]:
-    """What is stored in the end: of each field the last value."""
-    found: dict[tuple[str, tuple[str, ...], int], dict[str, float | str]] = {}
-    for rows in writes:
-        for row in rows:
-            found.setdefault((row.measurement, row.tags, row.time_ns), {}).update(row.fields)
-    return [Stored(*key, fields) for key, fields in found.items()]
 
 
 @contextlib.contextmanager
@@ -308,6 +276,21 @@ def test_a_write_that_failed_half_way_leaves_nothing_and_is_whole_when_it_is_rep
     }
 
 
+@pytest.mark.parametrize("instead", [True, False])
+def test_a_file_that_is_moved_away_or_replaced_is_not_written_any_more(config: Sqlite, *, instead: bool) -> None:
+    other = config.model_copy(update={"path": config.path.with_name("other.db")})
+    written(other, [reading(T0, 7.0, "other")])  # with the id that the first file gives to another series
+    store = SqliteStore(config)
+    put = store.prepare(points([reading(T0)]))
+    put()
+    config.path.rename(config.path.with_name("away.db"))
+    if instead:
+        other.path.rename(config.path)
+    assert put() == []
+    found = {row["channel"]: row["value"] for row in readings(config)}
+    assert found == {"speed": 1.0} | ({"other": 7.0} if instead else {})
+
+
 def test_a_full_disk_means_later(config: Sqlite) -> None:
     store = SqliteStore(config)
     write(store, [reading(T0)])
@@ -319,249 +302,6 @@ def test_a_full_disk_means_later(config: Sqlite) -> None:
     store._connection.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
     assert put() == []
     assert len(readings(config)) == 5000
-
-
-# ---- files of other versions --------------------------------------------------------------------------------------
-
-VERSION_1 = """
-CREATE TABLE reading_series (id_of_series INTEGER PRIMARY KEY, site TEXT NOT NULL, asset TEXT NOT NULL,
-    channel TEXT NOT NULL, newest INTEGER NOT NULL, UNIQUE (site, asset, channel));
-CREATE TABLE reading (time INTEGER, series INTEGER, value REAL, denoised REAL, quality REAL,
-    PRIMARY KEY (time, series)) WITHOUT ROWID;
-CREATE TABLE inference_series (id_of_series INTEGER PRIMARY KEY, site TEXT NOT NULL, asset TEXT NOT NULL,
-    model TEXT NOT NULL, version TEXT NOT NULL, newest INTEGER NOT NULL, UNIQUE (site, asset, model, version));
-CREATE TABLE inference (time INTEGER, series INTEGER, anomaly_score REAL, failure_prob REAL, health REAL, rul_h REAL,
-    PRIMARY KEY (time, series)) WITHOUT ROWID;
-CREATE TABLE alarm_series (id_of_series INTEGER PRIMARY KEY, site TEXT NOT NULL, asset TEXT NOT NULL,
-    code TEXT NOT NULL, newest INTEGER NOT NULL, UNIQUE (site, asset, code));
-CREATE TABLE alarm (time INTEGER, series INTEGER, is_open REAL, severity REAL, id TEXT, message TEXT,
-    PRIMARY KEY (time, series)) WITHOUT ROWID;
-"""
-
-
-def of_version_1(config: Sqlite) -> list[Stored]:
-    """Makes the file, its writer still at work, and says what is in it."""
-    rows = [reading(T0 + i * SECOND, float(i), channel) for i in range(300) for channel in ("speed", "temp")]
-    rows.append(Stored("inference", ("north", "pump", "wear", "1"), T0, {"health": 0.5}))
-    alarm: dict[str, float | str] = {"is_open": 1.0, "severity": 0.5, "id": "i", "message": "hot\n'n\" loud"}
-    rows.append(Stored("alarm", ("north", "pump", "hot"), T0 + 5, alarm))
-    with contextlib.closing(sqlite3.connect(config.path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(VERSION_1)
-        for name in ("reading", "inference", "alarm"):
-            series = sorted({row.tags for row in rows if row.measurement == name})
-            for number, tags in enumerate(series, 7):
-                newest = max(row.time_ns for row in rows if row.measurement == name and row.tags == tags)
-                marks = ", ".join("?" * (len(tags) + 2))
-                connection.execute(f"INSERT INTO {name}_series VALUES ({marks})", (number, *tags, newest))  # noqa: S608
-            for row in rows:
-                if row.measurement == name:
-                    columns = ", ".join(("time", "series", *row.fields))
-                    cells = (row.time_ns, series.index(row.tags) + 7, *row.fields.values())
-                    marks = ", ".join("?" * len(cells))
-                    connection.execute(f"INSERT INTO {name} ({columns}) VALUES ({marks})", cells)  # noqa: S608
-        connection.commit()
-    return rows
-
-
-def test_a_file_of_the_earlier_version_is_carried_over_when_it_is_written(config: Sqlite) -> None:
-    rows = of_version_1(config)
-    more = [reading(T0 + 299 * SECOND, 5.5, "temp"), reading(T0 + HOUR, 7.0, "new")]
-    written(config, more)
-    everything = merged([rows, more])
-    for name in MEASUREMENTS:
-        for question in (Select(name), Select(name, newest=2), Select(name, oldest=1)):
-            assert select(config, question) == answer(question, everything)
-    assert tables(config, "PRAGMA user_version") == [(2,)]
-    assert tables(config, "PRAGMA integrity_check") == [("ok",)]
-    written(config, more)
-    assert len(readings(config)) == 601
-
-
-def test_a_file_of_the_earlier_version_is_not_read_before_that(config: Sqlite) -> None:
-    of_version_1(config)
-    with pytest.raises(StoreMisconfigured, match=r"earlier version.*tocsin aggregator init"):
-        SqliteReader(config)
-    keeper = SqliteKeeper(config, Retention())
-    todo = [step for step in keeper.plan() if not step.is_done]
-    assert "rows of the earlier table reading" in [step.what for step in todo]
-    for step in todo:
-        keeper.apply(step)
-    assert all(step.is_done for step in keeper.plan())
-    assert len(readings(config)) == 600
-
-
-def test_a_carrying_over_that_fails_leaves_the_file_as_it_was(config: Sqlite) -> None:
-    of_version_1(config)
-    tables(config, "CREATE TABLE inference_rows (not_ours)")
-    before = tables(config, "SELECT name FROM sqlite_schema ORDER BY 1")
-    with pytest.raises(StoreMisconfigured):
-        write(SqliteStore(config), [reading(T0)])
-    assert tables(config, "SELECT name FROM sqlite_schema ORDER BY 1") == before
-    assert tables(config, "SELECT count(*) FROM reading") == [(600,)]
-
-
-def test_a_file_of_a_later_version_is_left_alone(config: Sqlite) -> None:
-    written(config, [reading(T0)])
-    tables(config, "PRAGMA user_version=3")
-    with pytest.raises(StoreMisconfigured, match="version 3"):
-        write(SqliteStore(config), [reading(T0)])
-    with pytest.raises(StoreMisconfigured, match="version 3"):
-        SqliteReader(config)
-
-
-def test_a_field_that_the_schema_has_gained_is_added_to_the_file(config: Sqlite) -> None:
-    result = Stored("inference", ("north", "pump", "wear", "1"), T0, {"health": 0.5, "rul_high_h": 9.0})
-    written(config, [result])
-    tables(config, "DROP VIEW inference")
-    tables(config, "ALTER TABLE inference_rows DROP COLUMN rul_high_h")
-    with pytest.raises(StoreMisconfigured, match="not complete"):
-        SqliteReader(config)
-    written(config, [result])
-    assert select(config, Select("inference")) == answer(Select("inference"), [result])
-
-
-# ---- retention ----------------------------------------------------------------------------------------------------
-
-
-def test_rows_that_are_too_old_are_refused_with_the_reason_and_the_others_stored(config: Sqlite) -> None:
-    now_ns = T0 + 100 * DAY
-    store = SqliteStore(config, Retention(raw_d=30), lambda: now_ns)
-    old = [reading(now_ns - 30 * DAY - 1, 1.0), reading(now_ns - 99 * DAY, 2.0, "gone")]
-    refused = write(store, [old[0], reading(now_ns, 3.0), old[1], reading(now_ns - 30 * DAY, 4.0)])
-    assert sorted(refusal.row for refusal in refused) == sorted(line.decode() for line in points(old).lines())
-    assert {refusal.reason for refusal in refused} == {"older than retention.raw_d: rows are kept for 30d"}
-    assert [row["value"] for row in readings(config)] == [4.0, 3.0]
-    assert tables(config, "SELECT channel FROM reading_series") == [("speed",)]
-    assert len(write(store, old)) == 2
-
-
-def test_what_has_become_too_old_is_removed_in_portions_as_rows_are_written(config: Sqlite) -> None:
-    now_ns = [T0]
-    store = SqliteStore(config, Retention(raw_d=1), lambda: now_ns[0])
-    write(store, [reading(T0 + i * SECOND, float(i)) for i in range(-3000, 0)])
-    now_ns[0] = T0 + 2 * DAY
-    left = []
-    for i in range(5):
-        write(store, [reading(now_ns[0] + i, 0.0, "new")])
-        left.append(len(readings(config, tags={"channel": "speed"})))
-    assert left == [2000, 1000, 0, 0, 0]
-    assert len(readings(config)) == 5
-    assert readings(config, tags={"channel": "speed"}, newest=1) == []
-
-
-def test_rows_are_kept_without_retention_and_just_inside_of_it(config: Sqlite) -> None:
-    rows = [reading(T0 - 23 * HOUR - i * MINUTE, float(i)) for i in range(60)]
-    for retention in (Retention(), Retention(raw_d=1)):
-        store = SqliteStore(config, retention, lambda: T0)
-        assert write(store, [*rows, reading(T0)]) == []
-        assert write(store, [reading(T0, 2.0)]) == []
-        store.close()
-        assert len(readings(config)) == 61
-
-
-def test_a_clock_that_is_far_ahead_here_or_at_a_gateway_makes_no_row_too_old(config: Sqlite) -> None:
-    written(config, [reading(T0)])
-    ahead_here = SqliteStore(config, Retention(raw_d=1), lambda: T0 + 1000 * DAY)
-    assert write(ahead_here, [reading(T0 + HOUR)]) == []
-    ahead_here.close()
-    store = SqliteStore(config, Retention(raw_d=1), lambda: T0 + HOUR)
-    assert write(store, [reading(T0 + 1000 * DAY), reading(T0 + 2 * HOUR)]) == []
-    assert write(store, [reading(T0 + 3 * HOUR)]) == []
-    assert len(readings(config)) == 5
-
-
-def test_rows_stay_an_hour_longer_than_they_would_be_taken(config: Sqlite) -> None:
-    written(config, [reading(T0), reading(T0 + 30 * MINUTE)])
-    store = SqliteStore(config, Retention(raw_d=1), lambda: T0 + 2 * DAY)
-    write(store, [reading(T0 + DAY + 80 * MINUTE, 9.0)])
-    assert [row["time"] for row in readings(config)] == [T0 + 30 * MINUTE, T0 + DAY + 80 * MINUTE]
-
-
-# ---- one-minute means ---------------------------------------------------------------------------------------------
-
-
-def means(config: Sqlite) -> list[Row]:
-    return select(config, Select("reading_1m"))
-
-
-def test_the_means_of_a_minute_are_those_of_its_readings_that_are_not_bad(config: Sqlite) -> None:
-    minute = T0 - T0 % MINUTE
-    rows = [
-        reading(minute + i * 7 * SECOND, float(i), channel, quality=[0.0, 70.0, 129.0][i % 3])
-        for i in range(40)
-        for channel in ("speed", "temp")
-    ]
-    written(config, rows)
-    keeper = SqliteKeeper(config, Retention())
-    for _ in range(2):
-        keeper.downsample(minute, minute + HOUR)
-        found = means(config)
-        assert len(found) == 10
-        for row in found:
-            mine = [r for r in rows if r.tags[2] == row["channel"] and 0 <= r.time_ns - int(row["time"] or 0) < MINUTE]
-            good = [float(r.fields["value"]) for r in mine if float(r.fields["quality"]) < 128]
-            assert row["mean"] == pytest.approx(fmean(good))
-            assert (row["min"], row["max"], row["n"]) == (min(good), max(good), len(good))
-            assert row["bad"] == len(mine) - len(good)
-
-
-def test_readings_that_come_late_count_when_their_stretch_is_computed_again(config: Sqlite) -> None:
-    minute = T0 - T0 % MINUTE
-    keeper = SqliteKeeper(config, Retention())
-    written(config, [reading(minute, 1.0), reading(minute + MINUTE, 5.0)])
-    keeper.downsample(minute + 1, minute + 2)  # a part of a minute stands for all of it
-    assert [(row["time"], row["mean"]) for row in means(config)] == [(minute, 1.0)]
-    written(config, [reading(minute + 59 * SECOND, 3.0), reading(minute + 2 * MINUTE, 0.0, quality=200.0)])
-    keeper.downsample(minute, minute + 3 * MINUTE)
-    assert [(row["mean"], row["n"], row["bad"]) for row in means(config)] == [(2.0, 2, 0), (5.0, 1, 0), (None, 0, 1)]
-
-
-def test_means_outlive_their_readings_by_their_own_retention(config: Sqlite) -> None:
-    retention = Retention(raw_d=1, minutes_d=10)
-    written(config, [reading(T0 + i * MINUTE) for i in range(3)])
-    keeper = SqliteKeeper(config, retention)
-    keeper.downsample(T0, T0 + HOUR)
-    later = SqliteStore(config, retention, lambda: T0 + 5 * DAY)
-    write(later, [reading(T0 + 5 * DAY)])
-    keeper.downsample(T0, T0 + DAY)
-    assert len(readings(config)) == 1
-    assert len(means(config)) == 3
-    much_later = SqliteStore(config, retention, lambda: T0 + 11 * DAY)
-    write(much_later, [reading(T0 + 11 * DAY)])
-    assert means(config) == []
-
-
-def test_the_rest_of_a_minute_that_is_being_removed_does_not_change_its_mean(config: Sqlite) -> None:
-    retention = Retention(raw_d=1)
-    minute = T0 - T0 % MINUTE
-    written(config, [reading(minute + i, float(i)) for i in range(3000)])
-    keeper = SqliteKeeper(config, retention)
-    keeper.downsample(minute, minute + MINUTE)
-    before = means(config)
-    store = SqliteStore(config, retention, lambda: T0 + 5 * DAY)
-    write(store, [reading(T0 + 5 * DAY)])
-    assert len(readings(config)) == 2001
-    keeper.downsample(minute, minute + MINUTE)
-    assert means(config) == before
-    assert before[0]["n"] == 3000
-
-
-def test_the_keeper_makes_the_file_and_says_how_long_rows_are_kept(config: Sqlite) -> None:
-    keeper = SqliteKeeper(config, Retention(raw_d=30))
-    with pytest.raises(StoreMisconfigured, match="no such file"):
-        keeper.downsample(0, T0)
-    first, *kept = keeper.plan()
-    assert not config.path.exists()
-    assert not first.is_done
-    assert [step.what for step in kept] == [
-        "readings and all other rows are kept for 30d",
-        "one-minute means are kept for ever",
-    ]
-    keeper.apply(first)
-    assert all(step.is_done for step in keeper.plan())
-    assert readings(config) == []
-    keeper.close()
 
 
 # ---- texts of people ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from aggregator.adapters.http import Http
 from aggregator.adapters.store_influx1 import connect, judge_query
 from aggregator.config import Influx1
 from aggregator.core.points import Points
+from aggregator.core.select import Select
 from aggregator.ports import Store, StoreMisconfigured, Undecided
 from tests.influx_servers import http_config, token_file
 from tests.servers import Influx1 as Influx1Server
@@ -65,6 +66,9 @@ def stored(config: Influx1, query: str) -> list[tuple[int, object]]:
 def test_name_and_password_of_all_letters_are_understood(config: Influx1, store: Store) -> None:
     assert store.prepare(readings("p", [1.0, 2.0]))() == []
     assert stored(config, "SELECT value FROM reading") == expected([1.0, 2.0])
+    reader = stores.open_reader(config)
+    assert [row["value"] for row in reader.select(Select("reading"))] == [1.0, 2.0]
+    reader.close()
 
 
 def test_a_wrong_password_needs_a_person(config: Influx1, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from models.contract.schema import MEASUREMENTS
 
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*', re.DOTALL)
 _WRITES = re.compile(r"\b(to|wideTo)\b(?!\s*:)")
-_IMPORT = re.compile(r'^\s*import\s+(?:\w+\s+)?"([^"]*)"', re.MULTILINE)
+_IMPORT = re.compile(r'\bimport\b(?:\s+(?:\w+\s+)?"([^"]*)")?')
 _HARMLESS = {
     *("array", "date", "dict", "experimental/aggregate", "influxdata/influxdb/schema", "interpolate", "join", "math"),
     *("regexp", "strings", "timezone", "types"),
@@ -53,8 +53,10 @@ def refusal(text: str) -> str:
     """Why a text is not sent: "" when it only asks."""
     strange = sorted(set(_IMPORT.findall(text)) - _HARMLESS)
     if strange:
-        return f"only texts that change nothing are sent: {strange[0]!r} may do more than ask"
-    if _WRITES.search(_QUOTED.sub(" _ ", text)):
+        return f"only texts that change nothing are sent: {max(strange)!r} may do more than ask"
+    bare = _QUOTED.sub(" _ ", text)
+    # A regular expression may hold quotes, and a text in quotes a part that is computed: then nothing counts as quoted.
+    if _WRITES.search(text if "/" in bare or "${" in text else bare):
         return "only texts that change nothing are sent: to() and wideTo() write"
     return ""
 

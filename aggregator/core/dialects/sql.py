@@ -15,7 +15,7 @@ from models.contract.schema import MEASUREMENTS
 Flavour = Literal["datafusion", "sqlite"]
 
 _READS = {"SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE"}
-_CHANGES = {"INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER", "COPY", "REPLACE", "INTO"}
+_CHANGES = {"INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER", "COPY", "INTO"}
 _QUOTED = re.compile(r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _FUNCTIONS: dict[Aggregate, str] = {"mean": "avg", "min": "min", "max": "max", "count": "count"}
 _TIME = '"time"'

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.config.maintenance import AssetCosts, Maintenance
-from aggregator.core.plan import Job, plan
+from aggregator.core.plan import Job, fits, plan
 from aggregator.core.report import failing
 from aggregator.core.report.content import Asset, MaintenancePlan, Work
 from aggregator.core.report.windows import Opening, openings
@@ -120,7 +120,9 @@ class _Teller:
     def _done(self, case: _Case, slot: int) -> str:
         costs, chosen = case.job.costs, self._slots[slot]
         parts = [f"saves {self._money(case.job.undone - costs[slot])} in expectation against leaving it"]
-        fitting = [at for at, one in enumerate(self._slots) if math.isfinite(costs[at]) and case.job.hours <= one.hours]
+        fitting = [
+            at for at, one in enumerate(self._slots) if math.isfinite(costs[at]) and fits(case.job.hours, one.hours)
+        ]
         cheapest = min(fitting, key=lambda at: (costs[at], at))
         if costs[cheapest] < costs[slot] - 0.5:
             less = self._money(costs[slot] - costs[cheapest])
@@ -139,7 +141,7 @@ class _Teller:
             return "no window before the horizon"
         if not able:
             return _MANY_SKILLS.format(needs=rule.needs)
-        fitting = [at for at in able if job.hours <= self._slots[at].hours]
+        fitting = [at for at in able if fits(job.hours, self._slots[at].hours)]
         if not fitting:
             longest = max(self._slots[at].hours for at in able)
             return f"takes {hours(rule.hours)}, the longest window has {hours(longest)}"
