@@ -96,7 +96,7 @@ def _print(members: list[Member], now_ns: int, limit: int) -> None:
         return
     console = Console()
     counts = ", ".join(f"{count} {life}" for life, count in summary(members).items() if count)
-    console.print(f"{len(members)} gateways: {counts}")
+    console.print(f"{len(members)} gateway{'s' * (len(members) != 1)}: {counts}")
     shown = members[: limit or None]
     console.print(_table(shown, now_ns, is_wide=console.width >= _WIDE))
     if len(shown) < len(members):

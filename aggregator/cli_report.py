@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from aggregator.adapters import stores
-from aggregator.cli_common import Config, fail, faults, since_ns
+from aggregator.cli_common import Config, faults, since_ns
 from aggregator.config import AggregatorConfig, load
 from aggregator.config.maintenance import zone
 from aggregator.core.report.content import Report
@@ -53,7 +53,7 @@ def report(
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"--out {out}: cannot be written: {error.strerror or error}", 1)
+        raise typer.BadParameter(f"{out} cannot be written: {error.strerror or error}", param_hint="--out") from error
 
 
 def _made(config: AggregatorConfig, since: str, until: str | None, timezone: str) -> tuple[Report, ZoneInfo]:

@@ -36,7 +36,7 @@ class Metrics:
         )
         self.missing_age = self._of_gateway("missing_age_seconds", "How long the oldest of them has been the oldest.")
         self.epoch_changes = self._counter("epoch_changes", "Gateways that came with a new outbox.")
-        self.receipts_lost = self._counter("receipts_lost", "Receipts not sent; gateways send those batches again.")
+        self.receipts_lost = self._counter("receipts_lost", "Receipts not sent or not confirmed; gateways send again.")
         self.write_failures = self._counter("write_failures", "Attempts to write that will be repeated.")
         self.read_back = Counter(
             "tocsin_aggregator_read_back",

@@ -3,11 +3,11 @@
     ./run bench                                                         a minute, as a table
     .venv/bin/python -m tests.bench.bench_fleet --minutes 10 --json     one JSON object
 
-Each gateway is a connection of its own (MQTT 5, QoS 1) and sends 60 to 100 readings of its 20 to 100 series a batch,
-made on the fly; all of them live in one process. Lag is the time from a batch's publish to its receipt, that is, until
-the database has it. What has no receipt after 10 s is sent again, as agents do. Memory is looked at each 10 s: the
-highest, and the slope of a line through all but the first third of the run. At the end InfluxDB puts all into its
-final files, for their size.
+Each gateway is a connection of its own (MQTT 5, QoS 1) and sends 30 to 50 readings of its 10 to 50 series a batch
+(`--readings 80`: twice as many), made on the fly; all of them live in one process. Lag is the time from a batch's
+publish to its receipt, that is, until the database has it. What has no receipt after 10 s is sent again, as agents do.
+Memory is looked at each 10 s: the highest, and the slope of a line through all but the first third of the run. At the
+end InfluxDB puts all into its final files, for their size.
 """
 
 import asyncio
@@ -27,8 +27,7 @@ from tests.bench.procfs import Broker, Database
 from tests.bench.report import parser, print_json
 from tests.bench.simulated import SECOND_NS, Gateway, Source
 
-LEAST_ROWS, MOST_ROWS = 60, 100
-LEAST_SERIES, MOST_SERIES = 20, 100
+READINGS = 40
 TICK_S = 0.01
 LOOK_S = 10.0
 DRAIN_S = 30.0
@@ -40,6 +39,7 @@ class Fleet(NamedTuple):
     """What is measured. CPU in cores; memory in 10^6 bytes; lags in ms."""
 
     gateways: int
+    readings: int  # of a batch, on average
     minutes: float
     batches: int
     points: int
@@ -76,14 +76,12 @@ class Cores(NamedTuple):
 class Run:
     """The servers, the aggregator and the gateways."""
 
-    def __init__(self, folder: Path, broker: Broker, database: Database, count: int) -> None:
+    def __init__(self, folder: Path, broker: Broker, database: Database, count: int, readings: int) -> None:
         self._broker, self._database = broker, database
         store = f'kind = "influx1"\nurl = "{database.url}"\ndatabase = "fleet"'
         self.aggregator = gateway.aggregator(folder, broker.port, store)
-        self.sizes = [
-            (LEAST_SERIES + i % (MOST_SERIES - LEAST_SERIES + 1), LEAST_ROWS + i % (MOST_ROWS - LEAST_ROWS + 1))
-            for i in range(count)
-        ]
+        quarter = readings // 4  # 1 to 5 of them series, 3 to 5 of them rows
+        self.sizes = [(quarter + i % (4 * quarter + 1), 3 * quarter + i % (2 * quarter + 1)) for i in range(count)]
         self.gateways: list[Gateway] = []
         self.resident_mb: list[float] = []
 
@@ -142,12 +140,12 @@ async def drive(run: Run, seconds: float) -> tuple[float, Cores]:
     return resident_mb, cores
 
 
-def measure(count: int, minutes: float) -> Fleet:
+def measure(count: int, readings: int, minutes: float) -> Fleet:
     """The whole run."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with Database(folder / "influx") as database, Broker(folder / "broker") as broker:
-            run = Run(folder, broker, database, count)
+            run = Run(folder, broker, database, count, readings)
             with run.aggregator as process:
                 eventually(lambda: process.log.exists() and process.says("broker connected"), "aggregator up")
                 resident_mb, cores = asyncio.run(drive(run, 60 * minutes))
@@ -160,6 +158,7 @@ def measure(count: int, minutes: float) -> Fleet:
     batches = sum(one.seq for one in done)
     return Fleet(
         count,
+        readings,
         minutes,
         batches,
         points,
@@ -216,11 +215,12 @@ def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--gateways", type=int, default=1000, help="how many (1000)")
+    options.add_argument("--readings", type=int, default=READINGS, help=f"of a batch, on average ({READINGS})")
     options.add_argument("--minutes", type=float, default=1.0, help="of batches (1)")
     arguments = options.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a socket each
     sys.stderr.write(f"bench_fleet: {arguments.gateways} gateways, {arguments.minutes:g} minutes\n")
-    measured = measure(arguments.gateways, arguments.minutes)
+    measured = measure(arguments.gateways, arguments.readings, arguments.minutes)
     if arguments.json:
         print_json("fleet", **measured._asdict())
         return

@@ -165,7 +165,7 @@ def test_a_span_in_which_nothing_was_stored_gives_a_report_that_says_so(sqlite: 
         (["--out", "shift.pdf"], "'shift.pdf' does not say the format"),
         (["--timezone", "Mars"], "'Mars' is no time zone"),
         (["--format", "pdf"], "pdf"),
-        (["--out", "/nowhere/shift.md"], "--out /nowhere/shift.md: cannot be written: No such file"),
+        (["--out", "/nowhere/shift.md"], "/nowhere/shift.md cannot be written: No such file"),
     ],
 )
 def test_a_fault_is_said_in_a_line_that_helps(sqlite: Path, options: list[str], fault: str) -> None:
