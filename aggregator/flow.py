@@ -1,6 +1,6 @@
 """The loop at the aggregator's heart: take all that waits, make it ready, write it, answer.
 
-    uplink.take ▶ validate ▶ merge ▶ prepare ──one ready ahead──▶ write (`connections` at once) ▶ receipts
+    uplink.take ▶ validate ▶ merge ▶ prepare ──some ready ahead──▶ write (`connections` at once) ▶ receipts
 
 Batches that come while writes run are merged into the next ones, so writes grow with the load and no timer is
 needed. What a batch is owed is decided here: a receipt once it is stored, or once it is refused; nothing otherwise.
@@ -83,7 +83,7 @@ class Flow:
 
     async def run(self) -> None:
         """Until stopped, or until the uplink is closed and all that was taken is written."""
-        ready: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=1)
+        ready: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=self._connections)
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._connections):
                 tasks.create_task(self._write_all(ready, f"write-{number}"), name=f"write-{number}")
