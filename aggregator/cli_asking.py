@@ -51,12 +51,17 @@ class Asking(NamedTuple):
     plot: Path | None
 
     def answer(
-        self, question: Question, hint: Hint = _nothing, columns: Sequence[str] = (), limit: int | None = None
+        self,
+        question: Question,
+        hint: Hint = _nothing,
+        columns: Sequence[str] = (),
+        limit: int | None = None,
+        name: str = "",
     ) -> None:
         """Asks and says, or says how it would ask.
 
-        `hint` says what to do when nothing is found, or raises BadParameter; `columns` are what a picture shows;
-        `limit` is how many rows the question asks for at most.
+        `hint` says what to do when nothing is found, or raises BadParameter; `columns` are what a picture shows,
+        and `name` what a column `value` is; `limit` is how many rows the question asks for at most.
         """
         with faults():
             config = load(self.config)
@@ -75,7 +80,7 @@ class Asking(NamedTuple):
         if len(rows) == limit:
             typer.echo(f"the newest {limit} rows; --limit {10 * limit} shows more, if there are more", err=True)
         if rows and self.plot is not None:
-            _written(self.plot, lambda path: draw(rows, columns or list(rows[0]), path))
+            _written(self.plot, lambda path: draw(rows, columns or list(rows[0]), path, name))
         if self.out is not None:
             content = _text(rows, self.form, _FILE_WIDTH)
             _written(self.out, lambda path: path.write_text(content, encoding="utf-8"))
@@ -159,12 +164,12 @@ def _shown(config: AggregatorConfig, question: Question, language: Language) -> 
     return sql.render(asked, "sqlite" if isinstance(config.store, Sqlite) else "datafusion")
 
 
-def _drawing(path: Path | None) -> Callable[[Sequence[Row], Sequence[str], Path], None]:
+def _drawing(path: Path | None) -> Callable[[Sequence[Row], Sequence[str], Path, str], None]:
     """What draws; asked for before the store is. Raises ConfigError when its library is not installed."""
     if path is None:
-        return lambda _rows, _columns, _path: None
+        return lambda _rows, _columns, _path, _name: None
     try:
-        draw: Callable[[Sequence[Row], Sequence[str], Path], None] = importlib.import_module(
+        draw: Callable[[Sequence[Row], Sequence[str], Path, str], None] = importlib.import_module(
             "aggregator.output.plot"
         ).draw
     except ModuleNotFoundError as error:

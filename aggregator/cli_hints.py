@@ -25,6 +25,8 @@ _NONE: dict[Kind, str] = {
     "alarm": "there was no alarm yet",
 }
 
+_OUTPUTS = MEASUREMENTS["inference"].floats
+
 EMPTY = (
     "the store holds nothing of this kind yet: `tocsin aggregator fleet` shows which gateways are alive, "
     "`tocsin aggregator query raw` asks for anything else"
@@ -47,9 +49,21 @@ def of_asset(questions: Questions, kind: Kind, asset: str | None, channel: str |
 
 def of_series(questions: Questions, asset: str, name: str) -> str:
     """Of a channel, or of an output of the models."""
-    if name in MEASUREMENTS["inference"].floats:
-        return of_asset(questions, "inference", asset)
+    if name in _OUTPUTS:
+        return of_output(questions, name, asset)
+    if any(row["asset"] == asset for row in questions.latest()):
+        channels = {row["channel"] for row in questions.latest(asset)}
+        _check("channel or output of a model", name, [*channels, *_OUTPUTS])
     return of_asset(questions, "reading", asset, name)
+
+
+def of_output(questions: Questions, name: str, asset: str | None = None) -> str:
+    """Of what some models say and others do not."""
+    advice = of_asset(questions, "inference", asset)
+    judged = [row for row in questions.health() if asset in {None, row["asset"]}]
+    if judged and all(row[name] is None for row in judged):
+        return f"no model here gives {name}: `tocsin aggregator query models` says which there are"
+    return advice
 
 
 def of_gateway(questions: Questions, gateway: str) -> str:
@@ -65,8 +79,9 @@ def _check(kind: str, name: str, known: Iterable[object]) -> None:
     names = sorted({str(one) for one in known})
     if name in names:
         return
-    close = difflib.get_close_matches(name, names, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
+    alike = {one.lower(): one for one in names}  # PUMP-1 is nearer to pump-1 than to anything else
+    close = difflib.get_close_matches(name.lower(), alike, n=1)
+    guess = f"; did you mean {alike[close[0]]!r}?" if close else ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     raise typer.BadParameter(f"there is no {kind} {name!r}{guess} (there are: {', '.join(names[:_SHOWN])}{more})")
 

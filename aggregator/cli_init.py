@@ -19,7 +19,7 @@ from aggregator.ports import RetryLater, Step, StoreMisconfigured
 
 _DAY_NS = 86_400_000_000_000
 
-File = Annotated[Path, typer.Argument(help="The aggregator's TOML file; its [store] and [retention] count.")]
+File = Annotated[Path, typer.Argument(help="The aggregator's TOML file; its tables store and retention count.")]
 
 
 def init(
@@ -29,7 +29,7 @@ def init(
 ) -> None:
     """Create what the store needs: database, retention, one-minute means. Doing it again changes nothing.
 
-    After a change of [retention], run it again. Shorter times delete what is older; `--dry-run` says so before.
+    After a change of the retention, run it again. Shorter times delete what is older; `--dry-run` says so before.
     """
     with faults(), closing(aggregator.open_keeper(load(config))) as keeper:
         steps = keeper.plan()

@@ -85,6 +85,7 @@ def series(
         lambda q: cli_hints.of_series(q, asset, channel),
         ("value", "denoised"),
         limit,
+        channel,
     )
 
 
@@ -109,7 +110,7 @@ def top(
 ) -> None:
     """The machines that fail soonest: by the newest failure probability of their models."""
     begin, _ = _stretch(since, None)
-    ask.answer(lambda q: q.top(limit, begin), lambda q: cli_hints.of_asset(q, "inference", None))
+    ask.answer(lambda q: q.top(limit, begin), lambda q: cli_hints.of_output(q, "failure_prob"))
 
 
 @query.command()

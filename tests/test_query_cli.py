@@ -170,7 +170,10 @@ def test_a_picture_shows_each_line_by_its_name(config: Path, tmp_path: Path) -> 
         (["latest", "--asset", "pmp-1"], "there is no asset 'pmp-1'; did you mean 'pump-1'? (there are: "),
         (["health", "--asset", "x"], "there is no asset 'x' (there are: "),
         (["alarms", "--asset", "pump-9"], "there is no asset 'pump-9'"),
-        (["series", "--asset", "pump-1", "--channel", "sped"], "there is no channel 'sped'; did you mean 'speed'?"),
+        (
+            ["series", "--asset", "pump-1", "--channel", "sped"],
+            "no channel or output of a model 'sped'; did you mean 'speed'?",
+        ),
         (["means", "--channel", "tmp"], "there is no channel 'tmp'"),
         (["gateway", "gw-9"], "there is no gateway 'gw-9'; did you mean"),
         (["means", "--since", "yesterday"], "'yesterday' is neither a span such as 90s"),

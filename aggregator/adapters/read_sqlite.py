@@ -22,6 +22,7 @@ from aggregator.adapters.sqlite_tables import (
     translated,
 )
 from aggregator.config import Sqlite
+from aggregator.core.dialects import sql
 from aggregator.core.minutes import MINUTE_NS
 from aggregator.core.select import FOREVER_NS, Aggregate, Select, Where
 from aggregator.core.views import Row
@@ -80,6 +81,8 @@ class SqliteReader:
         if language not in {None, "sql"}:
             msg = f"this store does not speak {language!r} (allowed: sql)"
             raise ValueError(msg)
+        if why := sql.refusal(text):
+            raise ValueError(why)
         try:
             cursor = self._connection.execute(text)
             rows = cursor.fetchall()
@@ -87,8 +90,6 @@ class SqliteReader:
             if isinstance(error, sqlite3.Error) and is_passing(error):
                 raise RetryLater(f"{self._path}: {error}") from error
             raise ValueError(str(error)) from error
-        finally:
-            self._connection.rollback()  # of a BEGIN in the text
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
 

@@ -19,7 +19,7 @@ _LEVELS: dict[str, Level] = {"alarm": "bad", "look": "warn", "ok": "good"}
 _BEHIND_S = 300.0
 _ASSET_COLUMNS = (
     *("asset", "state", "risk", "because", "health", "health over time"),
-    *("anomaly", "peak", "peak at", "anomaly over time", "failure prob."),
+    *("anomaly", "peak", "peak in the interval from", "anomaly over time", "failure prob."),
 )
 
 
