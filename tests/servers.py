@@ -18,24 +18,32 @@ from typing import Self
 START_S = 30.0
 _LENT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
+_given: set[int] = set()
 
 
 def quiet_ports(count: int) -> list[int]:
     """Distinct TCP ports of the loopback, free now, and below those that the system lends to clients.
 
-    A server that is stopped and started again must find its port as it left it.
+    A server that is stopped and started again must find its port as it left it. Each worker of a test run has a
+    share of the ports of its own, and gives out none twice: a port is free also between its choice and its use.
     """
     highest = int(_LENT.read_text().split()[0]) if _LENT.exists() else 32_768
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = (highest - _LOWEST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    lowest = _LOWEST + worker * share
     found: list[int] = []
     random = SystemRandom()  # two runs at once must not choose the same
     with ExitStack() as stack:
         while len(found) < count:
-            port = random.randrange(_LOWEST, highest)
+            port = random.randrange(lowest, lowest + share)
+            if port in _given:
+                continue
             probe = stack.enter_context(socket.socket())
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             found.append(port)
     return found
 
