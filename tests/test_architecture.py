@@ -66,7 +66,7 @@ ADAPTER_IMPORTS = {
     "edge_agent.adapters.outbox_sqlite": {"edge_agent.adapters.database", "edge_agent.adapters.salvage"},
     "edge_agent.adapters.uplink": {"edge_agent.adapters.exchange"},
     "aggregator.adapters.keep_influx1": {"aggregator.adapters.store_influx1"},
-    "aggregator.adapters.keep_influx2": {"aggregator.adapters.http"},
+    "aggregator.adapters.keep_influx2": {"aggregator.adapters.http", "aggregator.adapters.store_influx2"},
     "aggregator.adapters.keep_influx3": {"aggregator.adapters.http"},
     "aggregator.adapters.keep_sqlite": {"aggregator.adapters.sqlite_tables"},
     "aggregator.adapters.read_sqlite": {"aggregator.adapters.sqlite_tables"},

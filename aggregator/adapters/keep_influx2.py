@@ -26,6 +26,7 @@ from influxdb_client.client.flux_csv_parser import FluxQueryException
 from influxdb_client.rest import ApiException
 
 from aggregator.adapters.http import message_of, no_answer, retry_after, without, wrong_secret
+from aggregator.adapters.store_influx2 import connect
 from aggregator.config import Influx2, Retention
 from aggregator.core import minutes
 from aggregator.core.minutes_flux import downsampling, task
@@ -47,13 +48,7 @@ class Influx2Keeper:
         self._config = config
         self._timeout_s = config.timeout_s
         self._token = config.token() or ""
-        self._client = InfluxDBClient(
-            url=config.url,
-            token=self._token,
-            org=config.org,
-            timeout=round(config.timeout_s * 1000),
-            ssl_ca_cert=str(config.ca_file) if config.ca_file else None,
-        )
+        self._client = connect(config, self._token)
         self._raw, self._means = config.bucket, f"{config.bucket}_minutes"
         self._raw_s = minutes.retention_s(retention.raw_d)
         self._minutes_s = minutes.retention_s(retention.minutes_d)

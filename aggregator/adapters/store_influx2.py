@@ -24,14 +24,7 @@ class Influx2Store:
     def __init__(self, config: Influx2) -> None:
         self._config = config
         self._token = config.token() or ""
-        self._client = InfluxDBClient(
-            url=config.url,
-            token=self._token,
-            org=config.org,
-            timeout=round(config.timeout_s * 1000),
-            ssl_ca_cert=str(config.ca_file) if config.ca_file else None,
-            connection_pool_maxsize=config.connections,
-        )
+        self._client = connect(config, self._token)
         self._service = WriteService(self._client.api_client)
 
     def prepare(self, rows: Points) -> Write:
@@ -67,3 +60,15 @@ class Influx2Store:
         except ValueError:
             raise wrong_secret() from None
         return Answer(int(status), "", None)
+
+
+def connect(config: Influx2, token: str) -> InfluxDBClient:
+    """The client that the store and the keeper of 2.x use."""
+    return InfluxDBClient(
+        url=config.url,
+        token=token,
+        org=config.org,
+        timeout=round(config.timeout_s * 1000),
+        ssl_ca_cert=str(config.ca_file) if config.ca_file else None,
+        connection_pool_maxsize=config.connections,
+    )
