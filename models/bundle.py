@@ -1,174 +1,180 @@
-"""A model bundle: one file that holds `model.onnx` and `manifest.json`.
+"""A model bundle: one file that holds a graph, what it is, and who vouches for it.
 
-A bundle is a zip archive (stored, fixed time stamps: the same model gives the same bytes). The manifest
-says what goes in, what comes out, where the alarm limits lie and what the model was made from; it carries
-the SHA-256 of `model.onnx`. Normalisation is inside the ONNX graph, so that no second truth exists.
+    manifest.json    what the model is (`models/manifest.py`), with the SHA-256 of each part below
+    model.onnx       the graph; normalising and calibration are inside, so that no second truth exists
+    card.md, ...     further parts for people to read, as many as `models/archive.py` allows
+    signature.json   Ed25519, over the bundle's digest (`models/signing.py`)
 
-Everything a reader needs to refuse a bundle is checked here, before ONNX Runtime sees a byte.
+The digest of a bundle is the SHA-256 of its manifest's bytes, and so covers all parts. Everything a reader
+needs to refuse a bundle is checked here, before ONNX Runtime sees a byte: first that it is whole, then who vouches
+for it, and only then its graph, as a few megabytes of a stranger's graph may take gigabytes to read.
 """
 
 import hashlib
-import io
 import json
-import math
-import zipfile
-import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-MAX_BUNDLE_BYTES = 64 * 1024 * 1024
-_MODEL, _MANIFEST = "model.onnx", "manifest.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
+from models import archive
+from models.archive import MAX_BUNDLE_BYTES
+from models.graph_check import check_graph
+from models.manifest import MODEL, BundleError, Channel, Manifest, Output, Threshold
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Output = Literal["anomaly_score", "failure_prob", "health", "rul_h", "contribution"]
+__all__ = [
+    "MAX_BUNDLE_BYTES",
+    "Bundle",
+    "BundleError",
+    "Channel",
+    "Manifest",
+    "Output",
+    "Signature",
+    "Threshold",
+    "pack_bundle",
+    "parse_bundle",
+    "read_bundle",
+    "write_bundle",
+]
+
+MAX_MANIFEST_BYTES = 1024 * 1024
+_MOST_FAULTS, _FAULT_CHARACTERS = 5, 300  # of a manifest that are told
+_MANIFEST, _SIGNATURE = "manifest.json", "signature.json"
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
-class BundleError(ValueError):
-    """The file is no bundle that can be trusted to run; the text says what is wrong. Do not try again."""
+class Signature(BaseModel):
+    """Who vouches for a bundle: `key_id` names the public key, `signature` is Ed25519's 64 bytes in hex."""
 
-
-class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class Channel(_Strict):
-    """One input channel; the order of channels is the order of the model's last axis."""
-
-    name: str
-    unit: str = ""
+    key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
-class Threshold(_Strict):
-    """When the alarm opens and closes on one output. `above`: high values are bad; else low values are."""
-
-    output: Literal["anomaly_score", "failure_prob", "health", "rul_h"]
-    open_at: float
-    close_at: float
-    above: bool = True
-    open_after: int = Field(1, ge=1, description="consecutive windows beyond open_at before the alarm opens")
-    close_after: int = Field(1, ge=1, description="consecutive windows back at close_at before it closes")
-    severity: float = Field(0.5, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _hysteresis(self) -> "Threshold":
-        if (self.close_at > self.open_at) if self.above else (self.close_at < self.open_at):
-            side = "below" if self.above else "above"
-            msg = f"close_at {self.close_at} must lie {side} open_at {self.open_at}, or be equal"
-            raise ValueError(msg)
-        return self
-
-
-class Manifest(_Strict):
-    """What a model is. The graph takes `window`: float32 [batch, window, width], oldest frame first.
-
-    `width` is the number of channels. With a mask it is twice that: the values, 0 where one is missing; then for
-    each channel 1 where its value is present, else 0.
-    """
-
-    name: Name
-    version: Name
-    kind: Literal["anomaly", "failure", "quality"]
-    channels: tuple[Channel, ...] = Field(min_length=1)
-    sample_period_s: float = Field(gt=0, description="the grid the channels are aligned to")
-    window: int = Field(ge=1, description="frames per window")
-    stride: int = Field(1, ge=1, description="frames from one window to the next")
-    missing: Literal["abstain", "mask"] = Field(
-        "abstain", description="a window with a missing value is not scored; or the graph is told by a mask"
-    )
-    outputs: tuple[Output, ...] = Field(
-        min_length=1, description="graph outputs, float32 [batch, 1]; contribution is [batch, channels]"
-    )
-    threshold: Threshold
-    trained_on: str
-    evaluation: dict[str, float] = {}
-    digest: str = Field("", description="SHA-256 of model.onnx, hex")
-
-    @property
-    def width(self) -> int:
-        """Columns of the graph's input."""
-        return len(self.channels) * (2 if self.missing == "mask" else 1)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Manifest":
-        names = [channel.name for channel in self.channels]
-        if len(set(names)) < len(names):
-            msg = f"channels: a name stands twice in {names}"
-            raise ValueError(msg)
-        if self.threshold.output not in self.outputs:
-            msg = f"threshold.output {self.threshold.output!r} is not among the outputs {list(self.outputs)}"
-            raise ValueError(msg)
-        bad = [name for name, value in self.evaluation.items() if not math.isfinite(value)]
-        if bad:
-            msg = f"evaluation: {bad} are no finite numbers"
-            raise ValueError(msg)
-        return self
-
-
-class Bundle(_Strict):
-    """A manifest and its graph, whose digest fits."""
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest and the parts that it names, whose digests fit. Make one with `pack_bundle` or `read_bundle`."""
 
     manifest: Manifest
-    model: bytes = Field(repr=False)
+    text: bytes = field(repr=False)  # the manifest's bytes as they stand in the file
+    parts: Mapping[str, bytes] = field(repr=False)  # all but manifest and signature, by name
+    signature: Signature | None = None
+
+    @property
+    def model(self) -> bytes:
+        """The ONNX graph."""
+        return self.parts[MODEL]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, hex: it names the bundle, whoever signed it."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    def signed(self, signature: Signature) -> Self:
+        """The same bundle with this signature."""
+        return replace(self, signature=signature)
+
+    def to_bytes(self) -> bytes:
+        """The file. The same bundle gives the same bytes."""
+        signature = {} if self.signature is None else {_SIGNATURE: _json(self.signature)}
+        return archive.pack({_MANIFEST: self.text} | dict(self.parts) | signature)
+
+    def save(self, path: Path) -> None:
+        """Write the file in one step: a reader never sees half of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(self.to_bytes())
+        partial.replace(path)
 
 
-def write_bundle(path: Path, manifest: Manifest, model: bytes) -> Manifest:
-    """Write the bundle in one step (a reader never sees half of it); returns the manifest with its digest."""
-    signed = manifest.model_copy(update={"digest": hashlib.sha256(model).hexdigest()})
-    text = json.dumps(signed.model_dump(mode="json"), indent=2) + "\n"
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
-        for name, content in ((_MANIFEST, text.encode()), (_MODEL, model)):
-            bundle.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(archive.getvalue())
-    partial.replace(path)
-    return signed
+Vouch = Callable[[Bundle, str], object]  # takes a bundle and its label; raises BundleError when nobody vouches for it
 
 
-def read_bundle(path: Path) -> Bundle:
-    """Read and check a bundle file. Raises BundleError, whose text names the file and the fault."""
+def pack_bundle(manifest: Manifest, model: bytes, extra: Mapping[str, bytes] = MappingProxyType({})) -> Bundle:
+    """A bundle of these parts; the manifest's own `parts` are filled in. Raises BundleError, as reading it would."""
+    label = f"{manifest.name} {manifest.version}"
+    parts = {MODEL: model} | {name: extra[name] for name in sorted(extra)}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
+    text = _json(manifest.model_copy(update={"parts": digests}))
+    return parse_bundle(Bundle(_parsed(Manifest, text, label), text, parts).to_bytes(), label)
+
+
+def write_bundle(
+    path: Path, manifest: Manifest, model: bytes, extra: Mapping[str, bytes] = MappingProxyType({})
+) -> Bundle:
+    """Pack a bundle and save it. `extra`: parts such as {"card.md": b"..."}. Raises BundleError."""
+    bundle = pack_bundle(manifest, model, extra)
+    bundle.save(path)
+    return bundle
+
+
+def read_bundle(path: Path, vouch: Vouch | None = None) -> Bundle:
+    """Read and check a bundle file. Raises BundleError, whose text names the file and the fault.
+
+    `vouch`, such as `Trust.check`: is asked before the graph is read; None: whoever made the bundle.
+    """
     try:
-        if path.stat().st_size > MAX_BUNDLE_BYTES:
-            msg = f"{path}: larger than {MAX_BUNDLE_BYTES} bytes"
-            raise BundleError(msg)
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise BundleError(msg) from error
-    return parse_bundle(content, str(path))
+    return parse_bundle(content, str(path), vouch)
 
 
-def parse_bundle(content: bytes, label: str) -> Bundle:
+def parse_bundle(content: bytes, label: str, vouch: Vouch | None = None) -> Bundle:
     """As `read_bundle`, from bytes; `label` names them in errors."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = sorted(archive.namelist())
-            if names != sorted((_MODEL, _MANIFEST)):
-                msg = f"{label}: holds {names}, not {_MANIFEST} and {_MODEL}"
-                raise BundleError(msg)
-            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                msg = f"{label}: holds compressed parts; a bundle's are stored as they are"
-                raise BundleError(msg)
-            if sum(info.file_size for info in archive.infolist()) > MAX_BUNDLE_BYTES:
-                msg = f"{label}: unpacks to more than {MAX_BUNDLE_BYTES} bytes"
-                raise BundleError(msg)
-            text, model = archive.read(_MANIFEST), archive.read(_MODEL)
-    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, BundleError):
-            raise
-        msg = f"{label}: no bundle: {error}"
-        raise BundleError(msg) from error
-    try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        msg = f"{label}: {_MANIFEST}: {faults}"
-        raise BundleError(msg) from error
-    if hashlib.sha256(model).hexdigest() != manifest.digest:
-        msg = f"{label}: {_MODEL} does not have the digest that {_MANIFEST} names: the file was changed or cut"
+    parts = archive.unpack(content, label)
+    names = list(parts)
+    for name in (_MANIFEST, MODEL):
+        if name not in parts:
+            msg = f"{label}: no bundle: holds {names}, but no {name}"
+            raise BundleError(msg)
+    text, signature = parts.pop(_MANIFEST), parts.pop(_SIGNATURE, None)
+    if len(text) > MAX_MANIFEST_BYTES:
+        msg = f"{label}: {_MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes"
         raise BundleError(msg)
-    return Bundle(manifest=manifest, model=model)
+    manifest = _parsed(Manifest, text, f"{label}: {_MANIFEST}")
+    vouched = None if signature is None else _parsed(Signature, signature, f"{label}: {_SIGNATURE}")
+    order = [_MANIFEST, *manifest.parts] + ([] if vouched is None else [_SIGNATURE])
+    if names != order:
+        msg = f"{label}: holds {names}, but {_MANIFEST} names {order}"
+        raise BundleError(msg)
+    if vouched is not None and signature != _json(vouched):
+        msg = f"{label}: {_SIGNATURE} was changed: it is not spelt as `tocsin model sign` does"
+        raise BundleError(msg)
+    for name, digest in manifest.parts.items():
+        if hashlib.sha256(parts[name]).hexdigest() != digest:
+            msg = f"{label}: {name} does not have the digest that {_MANIFEST} names: the file was changed or cut"
+            raise BundleError(msg)
+    bundle = Bundle(manifest, text, MappingProxyType(parts), vouched)
+    if vouch is not None:
+        vouch(bundle, label)
+    check_graph(bundle.model, manifest, label)
+    return bundle
+
+
+def _json(model: BaseModel) -> bytes:
+    return (json.dumps(model.model_dump(mode="json"), indent=2) + "\n").encode()
+
+
+def _parsed(kind: type[_Kind], text: bytes, label: str) -> _Kind:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False)
+        ]
+        more = f"; and {len(faults) - _MOST_FAULTS} more" * (len(faults) > _MOST_FAULTS)
+        msg = f"{label}: {'; '.join(map(_brief, faults[:_MOST_FAULTS]))}{more}"
+        raise BundleError(msg) from error
+
+
+def _brief(fault: str) -> str:
+    """What a file says of itself, fit for a terminal and a log."""
+    return "".join(c if c.isprintable() else " " for c in fault[:_FAULT_CHARACTERS])

@@ -72,7 +72,7 @@ def check(content: dict[str, Any], model: type[M], source: str) -> M:
 
 def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context, location = fault["type"], fault.get("ctx", {}), fault["loc"]
-    key, siblings = _resolve(model, location)
+    key, siblings = _resolve(model, location, is_key=kind == "extra_forbidden")
     if kind == "extra_forbidden":
         close = difflib.get_close_matches(str(location[-1]), siblings, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
@@ -91,18 +91,22 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{key}: {text[:1].lower()}{text[1:]}" + (f" (allowed: {', '.join(limits)})" if limits else "")
 
 
-def _resolve(model: type[BaseModel], location: Location) -> tuple[str, list[str]]:
-    """The key as one writes it in TOML (union tags left out), and the keys known beside it."""
+def _resolve(model: type[BaseModel], location: Location, *, is_key: bool) -> tuple[str, list[str]]:
+    """The key as one writes it in TOML (union tags left out), and the keys known beside it.
+
+    `is_key`: the last part stands in the file, whatever tag it may equal.
+    """
     known: list[Any] = [model]
     siblings: list[str] = []
     key = ""
-    for part in location:
+    for number, part in enumerate(location, 1):
         if isinstance(part, int):
             key += f"[{part}]"
             continue
         models = [kind for annotation in known for kind in _models(annotation)]
         tagged = [kind for kind in models if _has_tag(kind, part)]
-        if tagged and not any(part in kind.model_fields for kind in models):
+        may_be_tag = number < len(location) or not is_key
+        if tagged and may_be_tag and not any(part in kind.model_fields for kind in models):
             known = list(tagged)
             continue
         siblings = sorted({name for kind in models for name in kind.model_fields})

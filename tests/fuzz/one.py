@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["edge_agent.core", "aggregator.core", "models.contract"]):
+with atheris.instrument_imports(include=["edge_agent.core", "aggregator.core", "models"]):
     from tests.fuzz.targets import WORDS, target
 
 MAX_INPUT_BYTES = 1024

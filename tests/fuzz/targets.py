@@ -1,5 +1,5 @@
-"""What is fuzzed: every decoder with all the settings of the table of cases, the intake with its fast ways, and what
-an aggregator makes of a batch.
+"""What is fuzzed: every decoder with all the settings of the table of cases, the intake with its fast ways, what
+an aggregator makes of a batch, and model bundles.
 
 The first byte of an input chooses the settings and whether the topic names a channel; the rest is the payload. The
 table's payloads are the seeds.
@@ -23,11 +23,12 @@ from tests.batches import T0, alarm, batch
 from tests.formats.case import ARRIVAL, Case
 from tests.formats.sound import assert_sound
 from tests.formats.table import CASES
+from tests.fuzz import bundles
 from tests.sparkplug_node import M, payload, topic
 
 FORMATS = ("json", "msgpack", "cbor", "senml-json", "senml-cbor", "influx-line", "text", "raw")
 COMPRESSIONS = ("gzip", "zstd")
-NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake", "batch")
+NAMES = (*FORMATS, *COMPRESSIONS, "sparkplug-b", "intake", "batch", "bundle")
 # For the fuzzer to build with, beside what it finds in the code.
 WORDS = (
     *("ts", "time", "timestamp", "value", "v", "values", "dt", "channel", "seconds", "nanos"),
@@ -175,4 +176,9 @@ def _batch() -> Target:
     return Target(run, [b"\1" + seed for seed in seeds] + [b"\0" + zstandard.decompress(seed) for seed in seeds])
 
 
-_BUILT = {"batch": _batch, "intake": _intake, "sparkplug-b": _sparkplug}
+_BUILT = {
+    "batch": _batch,
+    "bundle": lambda: Target(bundles.run, bundles.SEEDS),
+    "intake": _intake,
+    "sparkplug-b": _sparkplug,
+}
