@@ -42,13 +42,18 @@ NEEDS_RESTART = (
     "state_dir",
     "sensor_broker",
     "uplink",
+    "inference.providers",
+    "inference.require",
+    "inference.run_timeout_s",
+    "inference.gpu_memory_bytes",
+    "inference.trusted_keys",
+    "inference.allow_unsigned",
     "journal",
     "outbox.max_bytes",
     "outbox.when_full",
     "limits.deadletters",
     "limits.deadletter_bytes",
     "limits.unacked_bytes",
-    "inference",
     "metrics",
     "log",
 )
@@ -96,4 +101,6 @@ def load(path: Path) -> EdgeConfig:
     assets = tuple(
         rule.model_copy(update={"models": tuple(base / model for model in rule.models)}) for rule in config.assets
     )
-    return config.model_copy(update={"assets": assets, "state_dir": base / config.state_dir})
+    keys = tuple(base / key for key in config.inference.trusted_keys)
+    inference = config.inference.model_copy(update={"trusted_keys": keys})
+    return config.model_copy(update={"assets": assets, "state_dir": base / config.state_dir, "inference": inference})

@@ -1,5 +1,6 @@
 """What the agent itself needs: files, inference, metrics, log, limits."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 from edge_agent.config.base import Strict
 
 Level = Literal["debug", "info", "warning", "error"]
+Provider = Literal["auto", "tensorrt", "cuda", "cpu"]
 
 
 class Journal(Strict):
@@ -28,12 +30,23 @@ class Outbox(Strict):
 class Inference(Strict):
     """Providers in order of preference; `require` refuses to start without that one."""
 
-    providers: tuple[Literal["cuda", "cpu"], ...] = Field(("cuda", "cpu"), min_length=1)
-    require: Literal["cuda", "cpu"] | None = None
+    providers: tuple[Provider, ...] = Field(
+        ("auto",), min_length=1, description='auto: as ["cuda", "cpu"] where there is an NVIDIA device, else as ["cpu"]'
+    )
+    require: Literal["tensorrt", "cuda", "cpu"] | None = None
+    max_batch: int = Field(4096, ge=1, le=65_536, description="windows that are scored together, at most")
+    max_wait_s: float = Field(0.0, ge=0, le=60, description="how long windows wait for others, by the journal's time")
+    run_timeout_s: float = Field(10.0, gt=0, le=600, description="a run that takes longer is stopped")
+    gpu_memory_bytes: int | None = Field(None, ge=1 << 20, description="of device memory that each model may take")
+    trusted_keys: tuple[Path, ...] = Field((), description="public keys (PEM) that may sign models")
+    allow_unsigned: bool = Field(False, description="run models that no trusted key has signed as well")
 
     @model_validator(mode="after")
     def _possible(self) -> "Inference":
-        if self.require is not None and self.require not in self.providers:
+        if "auto" in self.providers and len(self.providers) > 1:
+            msg = f"providers {list(self.providers)}: 'auto' stands alone, or not at all"
+            raise ValueError(msg)
+        if self.require is not None and self.require not in self.providers and "auto" not in self.providers:
             msg = f"require = {self.require!r} is not among providers {list(self.providers)}"
             raise ValueError(msg)
         return self

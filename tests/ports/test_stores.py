@@ -75,7 +75,7 @@ def test_what_was_written_is_read_back_the_same_from_every_store(backend: Backen
     ]
     assert reader.latest() == [{"time": T0 + 2 * SECOND, **common, "value": 1e-7, "denoised": 1e-7}]
     model = {"time": T0, "site": "north", "asset": "pump-7", "model": "wear", "version": "1.0"}
-    bounds = {"rul_low_h": None, "rul_high_h": None}
+    bounds = {"rul_low_h": None, "rul_high_h": None, "quality_score": None}
     assert reader.health() == [
         {**model, "anomaly_score": 3.5, "failure_prob": None, "health": 0.25, "rul_h": None, **bounds}
     ]
