@@ -16,7 +16,9 @@ The pipeline reads the journal, never the link: a restart and a live minute take
 needs no timer: what arrives while one commit is under way makes up the next.
 
 SIGTERM: stop reading, finish the journal, seal, wait for receipts, save a snapshot, exit 0 within 5 s.
-SIGHUP: read the configuration again; a faulty one is refused and the running one stays.
+What is not done by then, a model that loads or a run that hangs, is left behind: the journal has what it was about.
+SIGHUP: read the configuration and the models again; a faulty one is refused and the running ones stay. New models are
+loaded and tried in a thread of their own (models.py); the old ones serve until the journal says that the new ones do.
 """
 
 import asyncio
@@ -25,16 +27,18 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
+from typing import Literal
 
 import structlog
 from prometheus_client import start_http_server
 
 from edge_agent.adapters.births import BirthsOnDisk
-from edge_agent.adapters.inference import ModelShelf, onnx_runtime_version
+from edge_agent.adapters.inference import Adopted, onnx_runtime_version
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.link_paho import PahoLink
@@ -42,19 +46,21 @@ from edge_agent.adapters.outbox_sqlite import SqliteOutbox
 from edge_agent.adapters.state_lock import lock_state
 from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.adapters.uplink import Uplink
+from edge_agent.beside import Beside
 from edge_agent.config import NEEDS_RESTART, EdgeConfig, load
-from edge_agent.core.entries import Configured
+from edge_agent.core.entries import Configured, Engine
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import DeadLetter
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
+from edge_agent.models import AgentModels
 from edge_agent.ports import NoRoomError, Sealed, SensorLink
 from edge_agent.processing import Processing
 from models.bundle import BundleError
 from models.contract.batch import Receipt, Refusal
 from models.contract.config_errors import ConfigError
-from models.contract.state import RunningModel, State, encode_state
+from models.contract.state import State, encode_state
 
 _log = structlog.get_logger()
 _DRAIN_S = 3.5  # of the 5 s that SIGTERM allows
@@ -69,7 +75,7 @@ class Agent:
         self.metrics = Metrics()
         folder, limits = config.state_dir, config.limits
         self._lock = lock_state(folder)
-        self._shelf = ModelShelf(folder / "models", config.inference)
+        self._models, self._beside = AgentModels(folder / "models", config.inference, self.metrics), Beside()
         self._journal = SqliteJournal(
             folder / "journal.db",
             config.journal.max_bytes,
@@ -100,35 +106,59 @@ class Agent:
             self._outbox,
             self._clock,
             self.metrics,
-            self._shelf.find,
+            self._models.find,
             lambda: self._uplink.has_room,
-            Heartbeat(self._outbox, self._clock, self.metrics, self._provider_is_first),
+            Heartbeat(self._outbox, self._clock, self.metrics, lambda: self._models.is_first),
+            self._models.serve,
         )
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises StartError, BundleError, OSError when it cannot start."""
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async def run(self) -> bool:
+        """Until SIGTERM or SIGINT; whether all threads have ended: one that has not may be anywhere in foreign code.
+
+        Raises ConfigError, BundleError, StartError, NoRoomError, OSError when it cannot start.
+        """
+        loop, stop, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        self._ingest.resume(self._processing.recover(self._config, self._adopt(self._config)))
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        if self._config.metrics.port:
+        loop.add_signal_handler(signal.SIGHUP, reload.set)  # for when it has started: until then it reads all anyway
+        starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await self._serve(reload, stopping)
+        else:
+            starting.cancel()
+        if not self._beside.is_busy:
+            self._journal.close()
+            self._outbox.close()
+            self._lock.release()
+        _log.info("stopped", journal=self._processing.cursor)
+        return not self._beside.is_busy
+
+    async def _start(self) -> None:
+        """Load the models, journal the configuration, and go back to where the last life ended."""
+        config = self._config
+        entry = self._take_over(config, await self._beside.run("load", self._models.load, config, self._path))
+        self._ingest.resume(await self._beside.run("recover", self._processing.recover, config, entry))
+        if config.metrics.port:
             self._serve_metrics()
+        models = [model.name for model in self._models.running]
+        _log.info("started", version=metadata.version("tocsin"), state_dir=str(config.state_dir), models=models)
+
+    async def _serve(self, reload: asyncio.Event, stopping: asyncio.Task[Literal[True]]) -> None:
+        """All parts at work, until `stopping` is done."""
+        loop = asyncio.get_running_loop()
 
         def sealed() -> None:
             loop.call_soon_threadsafe(self._uplink.hint)
 
-        version, models = metadata.version("tocsin"), [m.manifest.name for m in self._shelf.models]
-        _log.info("started", version=version, state_dir=str(self._config.state_dir), models=models)
         async with asyncio.TaskGroup() as tasks:
             uplink = tasks.create_task(self._uplink.run(), name="uplink")
             gauges = tasks.create_task(self._gauges(), name="gauges")
+            reloads = tasks.create_task(self._reloads(reload), name="reloads")
             ingest = tasks.create_task(_in_thread(self._ingest.run, self._stopping), name="ingest")
-            pipeline = tasks.create_task(
-                _in_thread(self._processing.run, self._journalled, self._ingested, self._failed, sealed),
-                name="pipeline",
-            )
-            stopping = asyncio.create_task(stop.wait(), name="stop")
+            process = partial(self._processing.run, self._journalled, self._ingested, self._failed, sealed)
+            pipeline = tasks.create_task(self._beside.run("pipeline", process), name="pipeline")
             try:
                 await asyncio.wait({stopping, ingest, pipeline, uplink}, return_when=asyncio.FIRST_COMPLETED)
                 deadline_s = time.monotonic() + _DRAIN_S
@@ -136,7 +166,10 @@ class Agent:
                 await asyncio.wait({ingest})
                 self._ingested.set()
                 self._journalled.set()
-                await asyncio.wait({pipeline})
+                await asyncio.wait({pipeline}, timeout=max(0.0, deadline_s - time.monotonic()))
+                if not pipeline.done():
+                    _log.warning("the pipeline does not stop in time: what is not sealed waits in the journal")
+                    pipeline.cancel()
                 await self._drain(deadline_s)
             except asyncio.CancelledError:
                 # One part failed: the threads of the others must end too, or the process would hang.
@@ -149,10 +182,7 @@ class Agent:
             self._uplink.stop()
             uplink.cancel()
             gauges.cancel()
-        self._journal.close()
-        self._outbox.close()
-        self._lock.release()
-        _log.info("stopped", journal=self._processing.cursor)
+            reloads.cancel()
 
     def _serve_metrics(self) -> None:
         settings = self._config.metrics
@@ -162,11 +192,14 @@ class Agent:
             text = f"metrics: {settings.host}:{settings.port} cannot be opened: {error.strerror or error}"
             raise StartError(text) from error
 
-    def _adopt(self, config: EdgeConfig) -> Configured:
-        """Check and keep the models, then journal the configuration with their digests."""
-        paths = sorted({path for rule in config.assets for path in rule.models})
-        digests = {str(path): self._shelf.adopt(path) for path in paths}
-        entry = Configured(arrival_ns=self._clock.now_ns(), config=config.model_dump_json(), digests=digests)
+    def _take_over(self, config: EdgeConfig, models: Mapping[str, Adopted]) -> Configured:
+        """Journal the configuration with its models: from there on it holds."""
+        entry = Configured(
+            arrival_ns=self._clock.now_ns(),
+            config=config.model_dump_json(),
+            digests={path: found.digest for path, found in models.items()},
+            engines={found.digest: Engine(found.provider, found.reason) for found in models.values()},
+        )
         try:
             self._journal.append([entry])
         except NoRoomError:
@@ -175,21 +208,26 @@ class Agent:
             if last is entry or (last.config, last.digests) != (entry.config, entry.digests):
                 raise
         self._config = config
+        self._models.adopt()
         self._journalled.set()
-        self.metrics.provider.clear()
-        for model in self._shelf.models:
-            self.metrics.provider.labels(model.provider).set(1)
         return entry
 
-    def _reload(self) -> None:
+    async def _reloads(self, wanted: asyncio.Event) -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
         """SIGHUP."""
         try:
             config = load(self._path)
             fixed = [name for name in NEEDS_RESTART if attrgetter(name)(config) != attrgetter(name)(self._config)]
             if fixed:
                 raise ConfigError(f"{self._path}: {', '.join(fixed)}: a change needs a restart")  # noqa: TRY301 - handled with the others
-            self._adopt(config)
+            self._take_over(config, await self._beside.run("reload", self._models.load, config, self._path))
         except (ConfigError, BundleError, StartError, NoRoomError, OSError) as error:
+            self._models.refuse()
             self.metrics.reloads.labels("refused").inc()
             _log.error("the new configuration is refused; the old one stays", error=str(error))
             return
@@ -236,7 +274,7 @@ class Agent:
 
     def _state(self, online: bool) -> bytes:
         """The retained state: who this is and what it runs."""
-        config, models = self._config, [(model.manifest, model.provider) for model in self._shelf.models]
+        config = self._config
         shared = config.model_dump_json(exclude={"gateway", "state_dir"})
         return encode_state(
             State(
@@ -249,19 +287,12 @@ class Agent:
                 version=metadata.version("tocsin"),
                 epoch=self._outbox.epoch,
                 config_digest=hashlib.sha256(shared.encode()).hexdigest(),
-                models=tuple(
-                    RunningModel(name=m.name, version=m.version, digest=m.digest, provider=provider)
-                    for m, provider in models
-                ),
+                models=self._models.running,
                 providers_wanted=config.inference.providers,
                 python=platform.python_version(),
                 onnxruntime=onnx_runtime_version(),
             )
         )
-
-    def _provider_is_first(self) -> bool | None:
-        models = self._shelf.models
-        return all(model.provider == self._config.inference.providers[0] for model in models) if models else None
 
 
 def _used_through(journal: SqliteJournal, outbox: SqliteOutbox) -> int:

@@ -6,6 +6,8 @@ agent cannot start with it here (a provider that is required and missing, a file
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +16,12 @@ import typer
 from edge_agent import journal_cli, logs
 from edge_agent.config import EdgeConfig, load
 from edge_agent.config.shadows import shadowed
+from edge_agent.core.fitting import faults
 from edge_agent.deadletters_cli import deadletters
 from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
 from models.contract.config_errors import ConfigError
+from models.trust import Trust
 
 app = typer.Typer(no_args_is_help=True, help="The agent on the gateway: sensor topics in, results out.")
 app.add_typer(journal_cli.app, name="journal")
@@ -40,14 +44,16 @@ def run(config: _Config) -> None:
     logs.set_up(settings.log)
     keep_freed_memory()
     try:
-        agent = Agent(config, settings)
-        asyncio.run(agent.run())
-    except BundleError as error:
+        has_ended = asyncio.run(Agent(config, settings).run())
+    except (ConfigError, BundleError) as error:
         _fail(str(error), 2)
     except (StartError, OSError) as error:
         _fail(str(error), 3)
     except NoRoomError as error:  # room may come: a supervisor should try again
         _fail(f"{settings.state_dir}: no room to start: {error}", 1)
+    if not has_ended:
+        sys.stderr.flush()
+        os._exit(0)  # an ordinary end would take the ground from under a thread that is still in ONNX Runtime
 
 
 @app.command()
@@ -72,18 +78,12 @@ def check(config: _Config, as_json: _Json = False) -> None:
 
 
 def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:
-    """The manifests of all models; a model's grid must be its asset's. Raises ConfigError, BundleError."""
+    """The manifests of all models, which fit their assets. Raises ConfigError, BundleError."""
     files = sorted({model for rule in settings.assets for model in rule.models})
-    manifests = {file: read_bundle(file).manifest for file in files}
-    faults = [
-        f"{path}: assets[{i}].models: {model.name} was trained on a grid of {manifests[model].sample_period_s:g} s;"
-        f" period_s is {rule.period_s:g}"
-        for i, rule in enumerate(settings.assets)
-        for model in rule.models
-        if manifests[model].sample_period_s != rule.period_s
-    ]
-    if faults:
-        raise ConfigError("\n".join(faults))
+    trust = Trust.read(settings.inference.trusted_keys, allow_unsigned=settings.inference.allow_unsigned)
+    manifests = {file: read_bundle(file, trust.check).manifest for file in files}
+    if wrong := faults(settings, manifests):
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in wrong))
     return list(manifests.values())
 
 

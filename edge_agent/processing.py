@@ -12,18 +12,19 @@ Invariants
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
-from edge_agent.core.entries import Configured, Data
+from edge_agent.core.entries import Configured, Data, Withdrawn
+from edge_agent.core.model import Model
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
-from edge_agent.core.watch import Model
 from edge_agent.heartbeat import Beat, Heartbeat
 from edge_agent.metrics import Metrics
 from edge_agent.ports import Clock, Journal, NoRoomError, Outbox, Stored
@@ -45,7 +46,8 @@ _DRAIN_S = 1.0  # of the 5 s that SIGTERM allows
 class Processing:
     """`find_model` finds a model by its digest; `has_room` tells whether a batch would go out at once.
 
-    Without a `heartbeat` batches hold results only.
+    Without a `heartbeat` batches hold results only. `on_serving` is told the digests of the models that serve from now
+    on, after each configuration.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class Processing:
         outbox: Outbox,
         clock: Clock,
         metrics: Metrics,
-        find_model: Callable[[str], Model],
+        find_model: Callable[[str], Model | None],
         has_room: Callable[[], bool],
         heartbeat: Heartbeat | None = None,
+        on_serving: Callable[[Collection[str]], None] = lambda _digests: None,
     ) -> None:
         self._heartbeat = heartbeat
         self._journal, self._outbox, self._clock, self._metrics = journal, outbox, clock, metrics
-        self._find_model, self._has_room = find_model, has_room
+        self._find_model, self._has_room, self._on_serving = find_model, has_room, on_serving
         self._site, self._gateway, self._batch_rows, self._batch_age_s = "", "", 1, 0.0  # see recover
         self._pipeline = Pipeline(find_model)
         self.cursor = 0  # the journal position up to which the pipeline has gone
@@ -68,6 +71,7 @@ class Processing:
         self._at_once = 16  # entries a read: as many as fit, for they may be single readings or waveforms
         self._snapshots = _Snapshots(outbox)
         self._readings = 0  # since the last snapshot
+        self._failed: dict[str, str] = {}  # models of which the journal has still to be told
 
     def recover(self, config: EdgeConfig, configured: Configured) -> EdgeConfig | None:
         """Snapshot, then the journal behind it; what is sealed already is not sealed again.
@@ -83,7 +87,8 @@ class Processing:
             self._restore(*saved)
         before = self._pipeline.config
         if not self._pipeline.is_configured:
-            self._pipeline.run([configured], Results())
+            # What its engines are is said when the pipeline comes to it: only then are results kept.
+            self._pipeline.run([replace(configured, engines={})], Results())
         while self.cursor < through:
             known = [stored for stored in self._read() if stored.seq <= through]
             if not known:
@@ -91,6 +96,8 @@ class Processing:
             self._pipeline.run([stored.entry for stored in known], Results())
             before = self._pipeline.config
             self.cursor = known[-1].seq
+            if any(isinstance(stored.entry, Configured) for stored in known):
+                self._on_serving(self._pipeline.serving)
         self._pipeline.counts.clear()
         return before
 
@@ -174,6 +181,18 @@ class Processing:
         if used:
             self._pipeline.run([stored.entry for stored in used], results)
             self.cursor = used[-1].seq
+        if any(isinstance(stored.entry, Configured) for stored in used):
+            self._failed.clear()  # it tries all models again
+            self._on_serving(self._pipeline.serving)
+        self._failed |= self._pipeline.take_failures()
+        for digest, reason in tuple(self._failed.items()):
+            try:
+                self._journal.append([Withdrawn(arrival_ns=self._clock.now_ns(), digest=digest, reason=reason)])
+            except NoRoomError as error:
+                _log.warning("the journal has no room for a model's failure; trying again", error=str(error))
+                break
+            _log.error("a model is out of service", digest=digest, reason=reason)
+            del self._failed[digest]
 
     def _seal(self, results: Results, arrival_ns: int, stopping: threading.Event) -> bool:
         """Keep trying while there is no room; False when the agent stops first (the journal has it all)."""
@@ -188,7 +207,7 @@ class Processing:
                     return False
             else:
                 self._metrics.sealed.inc(results.rows)
-                self._metrics.alarms.inc(sum(alarm.is_open for alarm in results.alarms))
+                self._metrics.alarms.inc(results.opened)
                 for reason, count in self._pipeline.counts.items():
                     self._metrics.marked.labels(reason).inc(count)
                 self._pipeline.counts.clear()

@@ -23,7 +23,7 @@ from pathlib import Path
 from edge_agent.adapters import examine, heap
 from edge_agent.adapters.inference import ModelShelf
 from edge_agent.config import EdgeConfig
-from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, Withdrawn
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import DeadLetter, Intake, Message
 from edge_agent.core.pipeline import Pipeline
@@ -71,7 +71,7 @@ class Replay:
         entries = self._journalled(on_read)
         if use_config:
             with self._pipeline() as pipeline:
-                yield from self._results(pipeline, (one for one in entries if not isinstance(one, Configured)))
+                yield from self._results(pipeline, (one for one in entries if isinstance(one, Data | Tick)))
             return
         pipeline = Pipeline(ModelShelf(self._config.state_dir / "models", self._config.inference).find)
         yield from self._results(pipeline, self._with_a_configuration(entries))
@@ -83,7 +83,7 @@ class Replay:
             shelf = ModelShelf(Path(scratch), self._config.inference)
             paths = sorted({path for rule in self._config.assets for path in rule.models})
             pipeline = Pipeline(shelf.find)
-            pipeline.run([self._configured({str(path): shelf.adopt(path) for path in paths})], Results())
+            pipeline.run([self._configured({str(path): shelf.adopt(path).digest for path in paths})], Results())
             yield pipeline
 
     def _results(self, pipeline: Pipeline, entries: Iterable[JournalEntry]) -> Iterator[Batch]:
@@ -92,6 +92,8 @@ class Replay:
         while some := list(islice(source, _ENTRIES)):
             results = Results()
             pipeline.run(some, results)
+            for digest, reason in pipeline.take_failures().items():
+                pipeline.run([Withdrawn(arrival_ns=some[-1].arrival_ns, digest=digest, reason=reason)], results)
             self.used = pipeline.config or self.used
             yield from self._batches(results)
 
@@ -108,7 +110,7 @@ class Replay:
             return
         if not isinstance(first, Configured):
             paths = {path for rule in self._config.assets for path in rule.models}
-            yield self._configured({str(path): read_bundle(path).manifest.digest for path in paths})
+            yield self._configured({str(path): read_bundle(path).digest for path in paths})
         yield first
         yield from entries
 

@@ -127,8 +127,8 @@ def _since_ns(life: Life, state: State | None, beat: Row | None) -> int | None:
 
 def _warnings(state: State | None, said: Said) -> Iterable[str]:
     if _is_provider_first(state, said) is False:
-        wanted = state.providers_wanted[0] if state and state.providers_wanted else "the first wanted provider"
-        yield f"models do not run on {wanted}"
+        reasons = sorted({model.provider_reason for model in state.models} - {""}) if state else []
+        yield f"models do not run on {_wanted(state)}" + "".join(f": {reason}" for reason in reasons[:1])
     if said["clock_is_behind"]:
         yield "its clock was set back"
     if (said["lag_s"] or 0) > _LATE_S:
@@ -138,10 +138,16 @@ def _warnings(state: State | None, said: Said) -> Iterable[str]:
             yield f"{count:.0f} {text}"
 
 
+def _wanted(state: State | None) -> str:
+    first = state.providers_wanted[0] if state and state.providers_wanted else "auto"
+    return "the first wanted provider" if first == "auto" else first
+
+
 def _is_provider_first(state: State | None, said: Said) -> bool | None:
     """The broker's word first: it stands from the start on."""
     if state and state.models and state.providers_wanted:
-        return all(model.provider == state.providers_wanted[0] for model in state.models)
+        wanted = state.providers_wanted[0]  # the gateway knows what its "auto" is, and gives a reason if it is not that
+        return not any(model.provider_reason or wanted not in {"auto", model.provider} for model in state.models)
     flag = said["provider_is_first"]
     return None if flag is None else bool(flag)
 

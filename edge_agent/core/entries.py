@@ -77,15 +77,34 @@ class Tick(msgspec.Struct, tag="tick", kw_only=True):
     is_clock_unsure: bool = False  # the gateway's clock was set back, or has not been set yet: it can judge no other
 
 
+class Engine(msgspec.Struct, frozen=True):
+    """What a model runs on. `reason`: why not on the first provider that is wanted; empty = it does."""
+
+    provider: str
+    reason: str = ""
+
+
 class Configured(msgspec.Struct, tag="configured", kw_only=True):
-    """The configuration that holds from here on: the EdgeConfig as JSON, and the digest of each model file."""
+    """The configuration that holds from here on: the EdgeConfig as JSON, and the digest of each model file.
+
+    All models that it names are in service from here on.
+    """
 
     arrival_ns: int
     config: str
     digests: dict[str, str]
+    engines: dict[str, Engine] = {}  # by digest
 
 
-JournalEntry = Data | Tick | Configured
+class Withdrawn(msgspec.Struct, tag="withdrawn", kw_only=True):
+    """A model that failed is out of service until the next `Configured`. `reason`: why, and what helps."""
+
+    arrival_ns: int
+    digest: str
+    reason: str
+
+
+JournalEntry = Data | Tick | Configured | Withdrawn
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(JournalEntry)
 

@@ -11,3 +11,7 @@ class DecodeError(ValueError):
 
 class StartError(RuntimeError):
     """The agent cannot start as configured; a person is needed."""
+
+
+class ModelFailedError(RuntimeError):
+    """A loaded model cannot score: take it out of service. The text says why, and what helps."""

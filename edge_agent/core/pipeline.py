@@ -1,16 +1,20 @@
 """The pipeline: a pure function of the journal.
 
     entry ─▶ waveforms ─▶ repeats ─▶ checks ─▶ denoise ─▶ align ─▶ derive ─▶ window ─▶ infer ─▶ decide ─▶ results
-             become       leaves     mark      filters    grid     fusion,   frames     model    alarms
-             features     out what             a channel  frames,  formulas,            (handed
-                          was there                       lateness features              in)
+             become       leaves     mark      filters    grid     fusion,   frames     models   alarms
+             features     out what             a channel  frames,  formulas, may wait   (handed
+                          was there                       lateness features             in)
 
 Invariants
 1. The same entries give the same results, bit for bit, however the readings between two ticks were cut into
    entries, how many entries are taken at once, and whether or not a snapshot was restored between two of them.
+   A model that fails is the one exception (`take_failures`).
 2. No reading disappears: each one is in the results with its quality, once, unless its channel's `report` says that
    the readings around it tell enough.
 3. Configuration and models come from the journal (`Configured`), never from a file.
+4. With `inference.max_wait_s` windows wait for others of their model until the journal's time, that of its entries,
+   leaves the stretch of `max_wait_s` in which they came; what waited is one batch in the order of names and times, in
+   parts of `max_batch`. So a replay forms the same batches. Only more than `waiting.MOST` values go before their time.
 """
 
 from collections import Counter
@@ -28,24 +32,24 @@ from edge_agent.core.catalogue import Catalogue
 from edge_agent.core.checks.marks import mark
 from edge_agent.core.cleaning import Cleaning
 from edge_agent.core.derive.stage import Derive
-from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, join_readings
+from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, Withdrawn, join_readings
+from edge_agent.core.model import Model
 from edge_agent.core.readings import join
 from edge_agent.core.reporting import Reporting
 from edge_agent.core.results import Results
 from edge_agent.core.rows import Rows
 from edge_agent.core.segments import segments
-from edge_agent.core.watch import Model, Watch
+from edge_agent.core.service import Service
 from edge_agent.core.waveforms import Waveforms
 from models.contract.quality import Quality, label
 
-_VERSION = 2  # of snapshots: to be raised when a stage's state means something else than before
+_VERSION = 3  # of snapshots: to be raised when a stage's state means something else than before
 
 
 class Pipeline:
-    """All stages and their state. `models` finds a model by the digest of its graph."""
+    """All stages and their state. `models` finds a model by the digest of its bundle; None: it is not to be had."""
 
-    def __init__(self, models: Callable[[str], Model]) -> None:
-        self._find_model = models
+    def __init__(self, models: Callable[[str], Model | None]) -> None:
         self._config: EdgeConfig | None = None
         self._configured: Configured | None = None
         self._catalogue = Catalogue()
@@ -54,9 +58,10 @@ class Pipeline:
         self._align = Align()
         self._derive = Derive()
         self._reporting = Reporting()
-        self._watches: dict[str, Watch] = {}  # by digest
-        self._known = 0  # channels that the stages have room for
         self.counts: Counter[str] = Counter()  # since the last start: marks, repeated, unscored
+        self._service = Service(models, self._catalogue, self.counts)
+        self._known = 0  # channels that the stages have room for
+        self._wait_ns, self._now_ns, self._stretch = 0, 0, 0  # see `_group`
 
     @property
     def config(self) -> EdgeConfig | None:
@@ -69,13 +74,21 @@ class Pipeline:
         return self._config is not None
 
     @property
+    def serving(self) -> frozenset[str]:
+        """Digests of the models that it works with."""
+        return self._service.digests
+
+    @property
     def listened_ns(self) -> int:
         """The listening clock at the last tick."""
         return self._align.listened_ns
 
     def run(self, entries: Sequence[JournalEntry], results: Results) -> None:
         """Take entries; what comes of them is added to `results`. Data between two others is taken as one."""
-        for is_data, group in groupby(entries, lambda entry: isinstance(entry, Data)):
+        for (is_data, stretch), group in groupby(entries, self._group):
+            if stretch != self._stretch:
+                self._stretch = stretch
+                self._service.flush(results)
             if is_data:
                 self._take([entry for entry in group if isinstance(entry, Data)], results)
                 continue
@@ -84,6 +97,20 @@ class Pipeline:
                     self._configure(entry, results)
                 elif isinstance(entry, Tick):
                     self._tick(entry, results)
+                elif isinstance(entry, Withdrawn):
+                    self._service.withdraw(entry, results)
+
+    def take_failures(self) -> dict[str, str]:
+        """Models that have failed since the last call: digest -> why. Their windows are not scored any more.
+
+        The caller tells the journal (`Withdrawn`), from which on it is so in a replay as well.
+        """
+        return self._service.take_failures()
+
+    def _group(self, entry: JournalEntry) -> tuple[bool, int]:
+        """What is taken as one: data, within a stretch of the journal's time if windows may wait."""
+        self._now_ns = max(self._now_ns, entry.arrival_ns)
+        return isinstance(entry, Data), self._now_ns // self._wait_ns if self._wait_ns else 0
 
     def _take(self, entries: Sequence[Data], results: Results) -> None:
         if self._config is None:
@@ -130,6 +157,7 @@ class Pipeline:
         frames = self._align.tick(catalogue.grid, self._align.listened_ns + idle_ns + 1)
         self._reporting.flush(catalogue.channels, np.ones(len(catalogue.channels), bool), results)
         self._finish(frames, results)
+        self._service.flush(results)
 
     def _finish(self, frames: Frames, results: Results) -> None:
         """From frames on the grid to scores and alarms."""
@@ -141,8 +169,9 @@ class Pipeline:
             results.add_readings(
                 self._catalogue.channels, virtual.channel, virtual.time_ns, virtual.value, virtual.value, good
             )
-        for watch in self._watches.values():
-            self.counts["unscored"] += watch.step(frames, self._catalogue, results)
+        self._service.step(frames, results)
+        if not self._wait_ns:
+            self._service.flush(results)
 
     def _count(self, repeated: int, quality: NDArray[np.uint8]) -> None:
         self.counts["repeated"] += repeated
@@ -164,6 +193,7 @@ class Pipeline:
 
     def _configure(self, entry: Configured, results: Results) -> None:
         """Take over a configuration. State survives where it still means the same."""
+        self._service.flush(results)
         before = self._catalogue.grid.period_ns
         self._config, self._configured = EdgeConfig.model_validate_json(entry.config), entry
         catalogue = self._catalogue
@@ -173,13 +203,10 @@ class Pipeline:
         if len(before) and (before != period[: len(before)]).any():
             # Cells of another grid have other numbers: the open ones cannot be carried over.
             self._align = Align(self._align.listened_ns)
-            self._watches = {}
             self._derive = Derive()
-        wanted = {entry.digests[str(path)] for rule in self._config.assets for path in rule.models}
-        kept = {digest: watch for digest, watch in self._watches.items() if digest in wanted}
-        self._watches = {d: kept.get(d) or Watch(d, self._find_model(d)) for d in sorted(wanted)}
-        for watch in self._watches.values():
-            watch.configure(self._config, entry.digests)
+            self._service.forget_windows()
+        self._service.configure(self._config, entry, results)
+        self._wait_ns, self._stretch = round(self._config.inference.max_wait_s * 1e9), 0
         self._known = 0
         self._waveforms.settle(self._config)
         self._derive.settle(self._config, catalogue)
@@ -192,13 +219,14 @@ class Pipeline:
             {
                 "version": _VERSION,
                 "configured": None if entry is None else [entry.arrival_ns, entry.config, entry.digests],
+                "now": [self._now_ns, self._stretch],
                 "channels": self._catalogue.channels,
                 "waveforms": self._waveforms.snapshot(),
                 "cleaning": self._cleaning.snapshot(),
                 "align": vars(self._align),
                 "derive": self._derive.snapshot(),
                 "reporting": self._reporting.snapshot(),
-                "watches": [watch.snapshot() for watch in self._watches.values()],
+                "service": self._service.snapshot(),
             }
         )
 
@@ -217,8 +245,8 @@ class Pipeline:
         vars(self._align).update(state["align"])
         self._derive.restore(state["derive"])
         self._reporting.restore(state["reporting"])
-        for saved in state["watches"]:
-            self._watches[saved["digest"]].restore(saved)
+        self._service.restore(state["service"])
+        self._now_ns, self._stretch = state["now"]
 
 
 def _inverse(order: NDArray[np.intp]) -> NDArray[np.intp]:

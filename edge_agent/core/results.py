@@ -1,11 +1,10 @@
 """Results of the pipeline, collected into the contract's batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core.decide import Scores
 from edge_agent.core.readings import ChannelKey
 from models.contract.batch import Alarm, Batch, Inferences, Readings, pack
 from models.contract.schema import MEASUREMENTS
@@ -17,7 +16,8 @@ class Results:
     def __init__(self) -> None:
         self._channels: Sequence[ChannelKey] = []
         self._readings: list[tuple[NDArray[np.generic], ...]] = []
-        self._models: dict[tuple[str, str, str], int] = {}
+        self._assets: Sequence[str] = []
+        self._models: dict[tuple[str, str], int] = {}
         self._scored: list[tuple[NDArray[np.generic], ...]] = []
         self.alarms: list[Alarm] = []
         self.rows = 0
@@ -37,19 +37,31 @@ class Results:
         self.rows += len(ids)
 
     def add_scores(
-        self, assets: Sequence[str], model: str, version: str, time_ns: NDArray[np.int64], s: Scores
+        self,
+        assets: Sequence[str],
+        ids: NDArray[np.intp],
+        model: str,
+        version: str,
+        time_ns: NDArray[np.int64],
+        fields: Mapping[str, NDArray[np.float64]],
     ) -> None:
-        """N scored windows of one model."""
-        ids = [self._models.setdefault((asset, model, version), len(self._models)) for asset in assets]
+        """N scored windows of one model; ids [n] are positions in `assets`, a list that only ever grows."""
+        self._assets = assets
+        number = self._models.setdefault((model, version), len(self._models))
         nothing = np.full(len(ids), np.nan)
-        columns = (s.fields.get(name, nothing) for name in MEASUREMENTS["inference"].floats)
-        self._scored.append((np.array(ids, np.int32), time_ns, *columns))
+        columns = (fields.get(name, nothing) for name in MEASUREMENTS["inference"].floats)
+        self._scored.append((np.full(len(ids), number), ids, time_ns, *columns))
         self.rows += len(ids)
 
     def add_alarms(self, changes: list[Alarm]) -> None:
-        """Openings and closings."""
+        """Openings, changes and closings."""
         self.alarms += changes
         self.rows += len(changes)
+
+    @property
+    def opened(self) -> int:
+        """Alarms that open here; what else is said of an open one shares its id, which names when it opened."""
+        return sum(alarm.is_open and alarm.id.endswith(f"/{alarm.time_ns}") for alarm in self.alarms)
 
     def batch(self, site: str, gateway: str, epoch: str, seq: int) -> Batch:
         """All of it as one batch; columns that no model fills are left out."""
@@ -66,10 +78,15 @@ class Results:
                 quality=pack(quality, "u1"),
             )
         if self._scored:
-            index, time_ns, *columns = map(np.concatenate, zip(*self._scored, strict=True))
+            model, asset, time_ns, *columns = map(np.concatenate, zip(*self._scored, strict=True))
+            count, models = len(self._assets), list(self._models)
+            used, index = np.unique(model * count + asset, return_inverse=True)
             names = MEASUREMENTS["inference"].floats
             fields = {name: pack(c) for name, c in zip(names, columns, strict=True) if not np.isnan(c).all()}
             batch.inferences = Inferences(
-                series=list(self._models), index=pack(index, "<i4"), time_ns=pack(time_ns, "<i8"), fields=fields
+                series=[(self._assets[key % count], *models[key // count]) for key in used.tolist()],
+                index=pack(index, "<i4"),
+                time_ns=pack(time_ns, "<i8"),
+                fields=fields,
             )
         return batch

@@ -1,10 +1,10 @@
 """Windows of aligned frames, as a model wants them: float32 [n, window, channels], oldest frame first.
 
 A window ends at each frame whose cell is a multiple of the model's stride (counted from 1970, so that a
-restart changes nothing), if the frames before it follow each other without a gap. A window in which a
-channel is missing is not scored: it is counted, for an abstention is not a zero. A model with a mask is told what
-is missing: its frames hold the values, 0 where one is missing, then for each channel 1 where it is present, else 0;
-only a window with nothing in it is not scored. Warm-up: window - 1 frames.
+restart changes nothing). It is whole if the frames before it follow each other without a gap and no value is missing
+in it; one that is not is an abstention of the model, which is counted and is not a zero. A model with a mask is told
+what is missing: its frames hold the values, 0 where one is missing, then for each channel 1 where it is present,
+else 0; only a window with nothing in it is not whole. Warm-up: window - 1 frames.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,17 @@ AT_ONCE = 2**22  # values of windows that are laid out together: a long hold on 
 
 
 class Windows(NamedTuple):
-    """Windows that are whole, and how many were not."""
+    """n windows, of which m are whole; by asset, and ascending in time for each."""
 
     asset: Ids  # [n]
     time_ns: NDArray[np.int64]  # [n], of the last frame
-    frames: NDArray[np.float32]  # [n, window, channels], with a mask twice as many columns
-    unscored: int
+    is_whole: Flags  # [n]
+    frames: NDArray[np.float32]  # [m, window, channels], with a mask twice as many columns
+
+    @property
+    def unscored(self) -> int:
+        """How many cannot be scored, for values are missing."""
+        return len(self.asset) - len(self.frames)
 
 
 class Windowing:
@@ -43,6 +48,14 @@ class Windowing:
         """Make room for more assets."""
         self.frames = grown(self.frames, assets, np.nan)
         self.cells = grown(self.cells, assets, NEVER)
+
+    def forget(self) -> None:
+        """The grid is another one: nothing that is remembered means anything on it."""
+        self.frames[:], self.cells[:] = np.nan, NEVER
+
+    def take_over(self, other: "Windowing", assets: Ids) -> None:
+        """Go on for these assets with what another of the same inputs has seen of them."""
+        self.frames[assets], self.cells[assets] = other.frames[assets], other.cells[assets]
 
     def parts(self, closed: Frames) -> Iterator[Frames]:
         """The frames that closed, in parts for `step` of at most AT_ONCE values of windows each; none gives none."""
@@ -63,7 +76,7 @@ class Windowing:
         asset, cell = closed.asset[watched], closed.cell[watched]
         if not len(watched):
             columns = self.width * (2 if self.masked else 1)
-            return Windows(asset, cell, np.empty((0, self.window, columns), np.float32), 0)
+            return Windows(asset, cell, np.empty(0, bool), np.empty((0, self.window, columns), np.float32))
         values = closed.lookup(inputs[watched], watched)
         grouped = segments(asset)
         frames, cells = windows(grouped, values, self.frames), windows(grouped, cell, self.cells)
@@ -72,8 +85,8 @@ class Windowing:
         there = np.abs(frames) <= np.finfo(np.float32).max
         enough = there.any(axis=(1, 2)) if self.masked else there.all(axis=(1, 2))
         whole = ends & (cells[:, 0] == cells[:, -1] - (self.window - 1)) & enough
-        at = watched[grouped.order][whole]
+        at = watched[grouped.order][ends]
         content = frames[whole]
         if self.masked:
             content = np.concatenate((np.where(there[whole], content, 0), there[whole]), axis=2)
-        return Windows(closed.asset[at], closed.time_ns[at], content.astype(np.float32), int(np.sum(ends & ~whole)))
+        return Windows(closed.asset[at], closed.time_ns[at], whole[ends], content.astype(np.float32))

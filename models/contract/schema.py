@@ -35,7 +35,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "reading": Measurement(("site", "asset", "channel"), ("value", "denoised", "quality")),
     "inference": Measurement(
         ("site", "asset", "model", "version"),
-        ("anomaly_score", "failure_prob", "health", "rul_h", "rul_low_h", "rul_high_h"),
+        ("anomaly_score", "failure_prob", "health", "rul_h", "rul_low_h", "rul_high_h", "quality_score"),
     ),
     "alarm": Measurement(("site", "asset", "code"), ("is_open", "severity"), ("id", "message")),
     "gateway": Measurement(("site", "gateway"), HEARTBEAT),

@@ -20,8 +20,9 @@ class RunningModel(msgspec.Struct, kw_only=True, frozen=True):
 
     name: str = ""
     version: str = ""
-    digest: str = ""  # sha256 of the graph, hex
+    digest: str = ""  # of the bundle, sha256, hex
     provider: str = ""
+    provider_reason: str = ""  # why it is not the first wanted one; empty = it is, or the gateway is an older one
 
 
 class State(msgspec.Struct, kw_only=True, frozen=True):

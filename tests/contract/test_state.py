@@ -11,7 +11,7 @@ from models.contract.batch import VERSION, ContractError
 from models.contract.state import MAX_STATE_BYTES, RunningModel, State, decode_state, encode_state
 
 texts = st.text(max_size=20)
-models = st.builds(RunningModel, name=texts, version=texts, digest=texts, provider=texts)
+models = st.builds(RunningModel, name=texts, version=texts, digest=texts, provider=texts, provider_reason=texts)
 states = st.builds(
     State,
     online=st.booleans(),
@@ -48,6 +48,7 @@ def test_a_state_of_the_first_agents_reads_like_one_that_says_less() -> None:
     state = decode_state(json.dumps(old).encode())
     assert (state.online, state.since_ns, state.version, state.models[0].name) == (True, 7, "0.1.0", "wear")
     assert (state.stopped_ns, state.providers_wanted, state.contract_versions) == (0, (), (VERSION,))
+    assert state.models[0].provider_reason == ""
 
 
 def test_keys_of_a_newer_agent_are_passed_over() -> None:

@@ -81,6 +81,28 @@ def test_it_shows_what_runs_and_warns_of_what_is_not_as_wanted() -> None:
         assert any(text in warning for warning in found.warnings), text
 
 
+@pytest.mark.parametrize(
+    ("wanted", "provider", "reason", "warnings"),
+    [
+        (("auto",), "cpu", "", ()),
+        (
+            ("auto",),
+            "cpu",
+            "the driver is too old",
+            ("models do not run on the first wanted provider: the driver is too old",),
+        ),
+        (("cuda", "cpu"), "cpu", "no device", ("models do not run on cuda: no device",)),
+        (("cuda", "cpu"), "cuda", "", ()),
+    ],
+)
+def test_a_gateway_that_chooses_its_provider_itself_is_warned_of_only_with_its_own_reason(
+    wanted: tuple[str, ...], provider: str, reason: str, warnings: tuple[str, ...]
+) -> None:
+    models = (RunningModel(name="wear", provider=provider, provider_reason=reason),)
+    found = one(State(online=True, since_ns=BORN, models=models, providers_wanted=wanted), beat(1))
+    assert (found.is_provider_first, found.warnings) == (not warnings, warnings)
+
+
 def test_a_gateway_without_models_has_no_provider_to_warn_of() -> None:
     found = one(State(online=True, since_ns=BORN, providers_wanted=("cuda",)), beat(1))
     assert (found.is_provider_first, found.warnings) == (None, ())

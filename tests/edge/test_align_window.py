@@ -80,7 +80,8 @@ def _collect(frames: Frames, windowing: Windowing, found: Found) -> int:
         newest[asset] = at
         found.frames[asset, at] = key(row)
     ended = windowing.step(frames, INPUTS)
-    for asset, at, content in zip(ended.asset.tolist(), ended.time_ns.tolist(), ended.frames, strict=True):
+    whole = ended.asset[ended.is_whole].tolist(), ended.time_ns[ended.is_whole].tolist()
+    for asset, at, content in zip(*whole, ended.frames, strict=True):
         found.windows[asset, at] = content.tobytes()
     return ended.unscored
 

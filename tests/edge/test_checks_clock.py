@@ -12,9 +12,9 @@ from edge_agent.core.checks.clock import DEPTH
 from edge_agent.core.clock import Clock
 from edge_agent.core.entries import Configured, Data
 from edge_agent.core.intake import Intake, Message
+from edge_agent.core.model import Model
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.results import Results
-from edge_agent.core.watch import Model
 from models.contract.quality import Quality
 from tests.edge.checks_stream import SECOND, Found, Reading, Stream, Tick, config
 

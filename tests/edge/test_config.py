@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import Broker, EdgeConfig, SensorBroker, load
+from edge_agent.config import NEEDS_RESTART, Broker, EdgeConfig, Inference, SensorBroker, load
 from models.contract.config_errors import ConfigError
 
 EXAMPLE = """
@@ -61,7 +61,7 @@ def test_an_example_loads_and_its_relative_paths_are_those_of_its_folder(tmp_pat
     assert config.assets[0].models == (tmp_path / "pump.bundle", Path("/abs/other.bundle"))
     assert config.sensor_broker.tls
     assert config.uplink.host == "127.0.0.1"
-    assert config.inference.providers == ("cuda", "cpu")
+    assert config.inference.providers == ("auto",)
 
 
 def test_the_first_fitting_rule_holds(tmp_path: Path) -> None:
@@ -91,6 +91,9 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ('[{ filter = "hampel", window = 7 }]', '"hampel"', "channels[0].denoise", "a list is needed"),
     ("window = 7", "windw = 7", "channels[0].denoise[0].windw", "did you mean 'window'"),
     ("period_s = 0.5", "period_ms = 500", "assets[0].period_ms", "unknown key"),
+    ("window = 7", "hampel = 7", "channels[0].denoise[0].hampel", "unknown key"),
+    ('kind = "waveform"', "value = 1", "channels[1].value", "unknown key"),
+    ("[[assets]]\n", "[inference]\ncuda = true\n[[assets]]\n", "inference.cuda", "unknown key"),
     ('site = "north"', "", "site", "is missing"),
     ('site = "north"', 'site = "a/b"', "site", "text matching"),
     ('site = "north"', 'site = "+"', "site", "text matching"),
@@ -190,3 +193,15 @@ def test_the_environment_holds_before_the_password_file(tmp_path: Path, monkeypa
 def test_without_file_and_environment_there_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOCSIN_X", raising=False)
     assert Broker().password("TOCSIN_X") is None
+
+
+def test_trusted_keys_are_counted_from_the_files_folder_and_nothing_unsigned_runs_by_default(tmp_path: Path) -> None:
+    config = load(write(tmp_path, EXAMPLE + '[inference]\ntrusted_keys = ["keys/a.pub.pem", "/abs/b.pub.pem"]\n'))
+    assert config.inference.trusted_keys == (tmp_path / "keys" / "a.pub.pem", Path("/abs/b.pub.pem"))
+    assert not config.inference.allow_unsigned
+
+
+def test_how_windows_are_batched_is_all_of_inference_that_can_change_without_a_restart() -> None:
+    fixed = {name.removeprefix("inference.") for name in NEEDS_RESTART if name.startswith("inference.")}
+    assert "inference" not in NEEDS_RESTART
+    assert set(Inference.model_fields) - fixed == {"max_batch", "max_wait_s"}

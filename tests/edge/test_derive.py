@@ -111,7 +111,8 @@ class Path:
         self._store(found)
         inputs = [[self.number(asset, name) for name in ("efficiency", "t.slope_8s", "regime")] for asset in ASSETS]
         windows = self.windowing.step(frames, np.array(inputs, np.intp))
-        for asset, at, content in zip(windows.asset.tolist(), windows.time_ns.tolist(), windows.frames, strict=True):
+        whole = windows.asset[windows.is_whole].tolist(), windows.time_ns[windows.is_whole].tolist()
+        for asset, at, content in zip(*whole, windows.frames, strict=True):
             self.windows[ASSETS[asset], at] = content.tobytes()
 
     def _store(self, found: Virtual) -> None:

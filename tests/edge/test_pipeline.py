@@ -14,12 +14,11 @@ from scipy.stats import kurtosis
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
-from edge_agent.core.decide import Scores
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.model import Model, Scores
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import Decoded, ReadingsBuilder, Value, Waveform
 from edge_agent.core.results import Results
-from edge_agent.core.watch import Model
 from edge_agent.core.waveforms import Waveforms
 from models.bundle import Manifest
 from models.contract.batch import Batch, decode_batch, encode_batch, floats, indices, ints
@@ -69,7 +68,7 @@ class Mean:
             }
         )
 
-    def score(self, frames: NDArray[np.float32]) -> Scores:
+    def score(self, frames: NDArray[np.float32], _state: NDArray[np.float32] | None = None) -> Scores:
         score = [math.fsum(frame.ravel().tolist()) / frame.size for frame in frames]
         return Scores({"anomaly_score": np.array(score)}, None)
 

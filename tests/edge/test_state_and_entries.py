@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_agent.core import state
-from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, decode_entry, encode_entry
+from edge_agent.core.entries import Configured, Data, Engine, JournalEntry, Tick, Withdrawn, decode_entry, encode_entry
 from edge_agent.core.readings import Readings, Waveform
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -105,7 +105,7 @@ def test_any_bytes_are_an_entry_or_a_value_error(content: bytes) -> None:
         found = decode_entry(content)
     except ValueError as error:
         found = error
-    assert isinstance(found, Data | Tick | Configured | ValueError)
+    assert isinstance(found, Data | Tick | Configured | Withdrawn | ValueError)
 
 
 keys = st.tuples(st.text(max_size=5), st.text(max_size=5))
@@ -129,7 +129,9 @@ entries: st.SearchStrategy[JournalEntry] = st.one_of(
         arrival_ns=INT64,
         config=st.text(max_size=9),
         digests=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+        engines=st.dictionaries(st.text(max_size=3), st.builds(Engine, st.text(max_size=3), st.text(max_size=3))),
     ),
+    st.builds(Withdrawn, arrival_ns=INT64, digest=st.text(max_size=3), reason=st.text(max_size=3)),
     st.builds(Data.of, INT64, readings, st.lists(waveforms, max_size=2)),
 )
 
