@@ -1,6 +1,7 @@
 """Writes ONNX graphs by hand: a list of nodes in reading order, float32 throughout."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,18 @@ class Graph:
         return name
 
     def model(
-        self, name: str, given: tuple[str, Sequence[int | str]], results: Mapping[str, Sequence[int | str]]
+        self,
+        name: str,
+        given: tuple[str, Sequence[int | str]],
+        results: Mapping[str, Sequence[int | str]],
+        also_given: Mapping[str, Sequence[int | str]] = MappingProxyType({}),
     ) -> Any:  # noqa: ANN401 - onnx has no types
-        """The checked ModelProto; shapes name their free axes."""
+        """The checked ModelProto; shapes name their free axes. `also_given`: inputs after the first."""
         graph = helper.make_graph(
             self._nodes,
             name,
-            [helper.make_tensor_value_info(given[0], TensorProto.FLOAT, list(given[1]))],
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, list(shape)) for key, shape in results.items()],
+            _ends({given[0]: given[1], **also_given}),
+            _ends(results),
             self._constants,
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
@@ -48,6 +53,10 @@ class Graph:
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def _ends(shapes: Mapping[str, Sequence[int | str]]) -> list[Any]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in shapes.items()]
 
 
 def to_bytes(model: Any) -> bytes:  # noqa: ANN401 - onnx has no types

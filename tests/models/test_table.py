@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.fleet import read_fleet
 from models.training.table import DataError, read_table
 
 TEXT = "time;flow;note;load;anomaly\nt0;1.5;a;2;0\nt1;1e1;b;-3;1\n"
@@ -65,12 +64,3 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DataError, match="no text table"):
         read_table(path)
-
-
-def test_a_fleet_is_split_by_unit_and_a_missing_cycle_is_refused(tmp_path: Path) -> None:
-    rest = " ".join(["7"] * 24)
-    fleet = read_fleet(_file(tmp_path, f"2 1 {rest}\n1 1 {rest}\n1 2 {rest}\n"))
-    assert fleet.numbers == (1, 2)
-    assert [unit.shape for unit in fleet.units] == [(2, 24), (1, 24)]
-    with pytest.raises(DataError, match="unit 1: cycles"):
-        read_fleet(_file(tmp_path, f"1 1 {rest}\n1 3 {rest}\n"))
