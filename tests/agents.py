@@ -22,12 +22,12 @@ AGGREGATOR = "import sys; from aggregator.cli import app; sys.argv[0] = 'aggrega
 _ROOT = Path(__file__).parents[1]
 
 
-def eventually(true: Callable[[], bool], what: str) -> None:
+def eventually(true: Callable[[], bool], what: str, *, every_s: float = 0.05) -> None:
     """Wait until it holds; fail with `what` after `WAIT_S`."""
     deadline = time.monotonic() + WAIT_S
     while not true():
         assert time.monotonic() < deadline, f"not in {WAIT_S} s: {what}"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 class Process:
@@ -74,7 +74,15 @@ class Process:
         self.kill()
 
 
-def edge(folder: Path, port: int, *, models: Sequence[Path] = (), extra: str = "", period_s: float = 1.0) -> Process:
+def edge(
+    folder: Path,
+    port: int,
+    *,
+    models: Sequence[Path] = (),
+    extra: str = "",
+    period_s: float = 1.0,
+    inference: str = "allow_unsigned = true",
+) -> Process:
     """An edge agent of the asset topics `factory/{line}/{asset}[/{channel}]` on one broker."""
     names = json.dumps([str(path) for path in models])
     (folder / "edge.toml").write_text(
@@ -93,6 +101,7 @@ port = {port}
 receipt_timeout_s = 2
 [inference]
 providers = ["cpu"]
+{inference}
 """
     )
     return Process(EDGE, ["run", str(folder / "edge.toml")], folder)

@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # `tests.servers` is importable from wherever pytest is started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from edge_agent.adapters.inference.cuda_driver import look
 from tests.servers import Influx1, Mosquitto, find_binary
 
 _SERVERS = ("mosquitto", "influx1")
@@ -37,13 +38,31 @@ _LONG = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--deep` also runs the tests that need PyTorch, as `./run test --deep` does."""
+    parser.addoption("--deep", action="store_true", help="run the tests that need PyTorch (extra train-deep) too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Of several workers, each takes the next file in the order given here, not the one with the most tests."""
     config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says what is left out: the header, where it would stand, is not shown with -q."""
+    if not config.getoption("--deep"):
+        terminalreporter.write_line("The tests that need PyTorch were left out; with --deep they run too.")
+    if fault := look().fault:
+        terminalreporter.write_line(f"The tests that need a CUDA device were left out: {fault}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long files come first. A test that uses a real server is an integration test, without having to say so."""
+    left_out = [] if config.getoption("--deep") else ["deep"]
+    left_out += ["gpu"] if look().fault else []
+    for marker in left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
     rank = {Path(__file__).parent / name: number for number, name in enumerate(_LONG)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
-from edge_agent.core.decide import Scores
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
+from edge_agent.core.model import Scores
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import ChannelKey, Decoded, ReadingsBuilder, Value, Waveform
 from edge_agent.core.results import Results
@@ -159,7 +159,7 @@ class Mean:
             }
         )
 
-    def score(self, frames: NDArray[np.float32]) -> Scores:
+    def score(self, frames: NDArray[np.float32], _state: NDArray[np.float32] | None = None) -> Scores:
         score = [math.fsum(frame.ravel().tolist()) / frame.size for frame in frames]
         return Scores({"anomaly_score": np.array(score)}, None)
 

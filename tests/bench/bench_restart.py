@@ -183,7 +183,7 @@ def timed_parts(config: EdgeConfig) -> tuple[float, float, float]:
     clock, metrics = SystemClock(), Metrics()
     moments = [time.monotonic()]
     shelf = ModelShelf(config.state_dir / "models", config.inference)
-    digests = {str(path): shelf.adopt(path) for rule in config.assets for path in rule.models}
+    digests = {str(path): shelf.adopt(path).digest for rule in config.assets for path in rule.models}
     moments.append(time.monotonic())
     link = LeanLink(config.sensor_broker, "bench", None, config.limits.unacked_bytes, clock.stamps)
     Ingest(config, link, journal, clock, metrics, threading.Event())

@@ -49,7 +49,7 @@ channels = [{{ match = "*/*", range = [0, 10000], denoise = [{{ filter = "hampel
 assets = [{{ match = "pump-*", period_s = 0.5, models = ["{_MODEL}"] }}, {{ match = "*" }}]
 sensor_broker = {{ port = {sensor_port} }}
 uplink = {{ port = {uplink_port} }}
-inference = {{ providers = ["cpu"] }}
+inference = {{ providers = ["cpu"], allow_unsigned = true }}
 {extra}
 """
     )

@@ -180,6 +180,7 @@ max_bytes = 16777216
 unacked_bytes = 4194304
 [inference]
 providers = ["cpu"]
+allow_unsigned = true
 """
 
 _ASSET = """

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.realdata
 
 DATA = Path(__file__).parents[3] / "shared/data"
 _NAMES = ["unit", "cycle", "setting1", "setting2", "setting3", *(f"s{i}" for i in range(1, 22))]
-FD001 = ["--separator", "space", "--columns", ",".join(_NAMES)]
+# The cycle is the time, and as the age of the engine a channel too.
+FD001 = ["--separator", "space", "--columns", ",".join(_NAMES), "--channels", ",".join(_NAMES[1:])]
 
 
 def _needs(path: Path) -> Path:
@@ -81,9 +82,11 @@ def test_every_fd001_test_unit_has_its_remaining_life_in_influxdb(
     some, bundle = tmp_path / "train.txt", tmp_path / "fd001.bundle"
     lines = train.read_text().splitlines(keepends=True)  # a third of the engines: how well it predicts is not asked
     some.write_text("".join(line for line in lines if int(line.split()[0]) <= 33))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[model]\nfolds = 2\n")
     trained = run_cli(
         "models.cli", "train", "failure", "--data", str(some), "--layout", "cmapss",
-        "--name", "fd001", "-o", str(bundle),
+        "--recipe", str(recipe), "--window", "30", "--name", "fd001", "-o", str(bundle),
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     cycles = Counter(line.split()[0] for line in data.read_text().splitlines())

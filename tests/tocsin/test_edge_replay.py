@@ -20,6 +20,7 @@ from edge_agent.core.entries import Configured, Data
 from edge_agent.core.intake import Intake, Message
 from edge_agent.core.recent import Recent
 from models import cli as models_cli
+from tests.bundles import sign_files
 from tocsin import edge_replay
 
 CONFIG = """
@@ -119,6 +120,8 @@ def _trained(config: Path, header: str) -> None:
     data, out = str(config.parent / "rig.csv"), str(config.parent / "rig.bundle")
     made = CliRunner().invoke(models_cli.app, ["train", "anomaly", "--data", data, *layout, "--name", "rig", "-o", out])
     assert made.exit_code == 0, made.output
+    with (config.parent / "edge.toml").open("a") as file:
+        file.write(f"[inference]\n{sign_files(config.parent, Path(out))}\n")
 
 
 def test_a_model_fits_the_file_that_it_was_trained_on_whatever_its_columns_are_called(config: Path) -> None:

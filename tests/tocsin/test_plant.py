@@ -7,7 +7,7 @@ from tocsin.plant.emission import waveform_message
 from tocsin.plant.faults import DEMO_SCHEDULE, Fault
 from tocsin.plant.machines import Machine, plant, readings
 from tocsin.plant.simulate import emit
-from tocsin.plant.training import KINDS, healthy_frames
+from tocsin.plant.training import KINDS, healthy_runs
 from tocsin.plant.vibration import bpfo_hz, features_of, waveforms
 
 
@@ -98,7 +98,8 @@ def test_spikes_last_a_single_sample_and_are_rare() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_healthy_frames_have_the_channels_of_the_edge_and_stay_within_physical_ranges(kind: str) -> None:
-    channels, frames, period_s = healthy_frames(next(each for each in KINDS if each == kind), 300.0, 7)
+    channels, runs, period_s = healthy_runs(next(each for each in KINDS if each == kind), 300.0, 7)
+    frames = np.concatenate(runs)
     names = [channel.name for channel in channels]
     assert ("pressure" in names) == (kind != "motor")
     assert names[-3:] == ["vibration.rms", "vibration.kurtosis", "vibration.crest"]

@@ -30,8 +30,10 @@ from edge_agent.replay import Replay
 from models.bundle import Channel
 from models.contract.batch import Batch, decode_batch
 from models.contract.quality import Quality
-from models.training.pca import fit_pca
-from models.training.pca_export import write_pca_bundle
+from models.training.anomaly import pca
+from models.training.anomaly.base import raw_of
+from models.training.anomaly.calibrate import Budget, calibrate
+from models.training.anomaly.export import write_anomaly_bundle
 from tests.edge.test_pipeline import Rows, rows_of
 
 MS = 1_000_000
@@ -44,10 +46,11 @@ TICK = 250 * MS
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "two.bundle"
-    frames = np.random.default_rng(0).normal(size=(200, 2))
+    frames = np.random.default_rng(0).normal(size=(400, 2))
     channels = [Channel(name="t"), Channel(name="p")]
-    model = fit_pca(frames, window=2)
-    write_pca_bundle(path, model, frames, channels, name="two", version="1", sample_period_s=1.0, trained_on="noise")
+    model = pca.fit([frames[:200]], pca.Params(window=2))
+    limit = calibrate([raw_of(model, frames[200:])[0]], Budget(), sample_period_s=1.0)
+    write_anomaly_bundle(path, model, limit, channels, name="two", version="1", sample_period_s=1.0, trained_on="noise")
     return path
 
 
@@ -60,7 +63,7 @@ def config_of(folder: Path, bundle: Path) -> EdgeConfig:
             "topics": [{"template": "f/{asset}"}],
             "channels": [{"match": "*/t", "range": [-50, 50], "max_rate_per_s": 30}, {"match": "*/*"}],
             "assets": [{"match": "*", "lateness_s": 0.5, "idle_s": 2.0, "models": [bundle]}],
-            "inference": {"providers": ["cpu"]},
+            "inference": {"providers": ["cpu"], "allow_unsigned": True},
         }
     )
 
@@ -103,7 +106,7 @@ def live(config: EdgeConfig, messages: Sequence[Message], bundle: Path) -> list[
         closing(SqliteOutbox(folder / "outbox.db", 1 << 26)) as outbox,
     ):
         shelf = ModelShelf(folder / "models", config.inference)
-        digests = {str(bundle): shelf.adopt(bundle)}
+        digests = {str(bundle): shelf.adopt(bundle).digest}
         configured = Configured(arrival_ns=T0, config=config.model_dump_json(), digests=digests)
         journal.append([configured])
         processing = Processing(journal, outbox, SystemClock(), Metrics(), shelf.find, lambda: True)

@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from tocsin.errors import UserError
-from tocsin.plant.training import KINDS
+from tocsin.demo.models import sign_models
 
 DATABASE = "tocsin_demo"
 
@@ -54,13 +53,10 @@ class Setup(NamedTuple):
 def prepare(folder: Path, influx: InfluxTarget | None = None) -> Setup:
     """Write the configuration files into `folder`. Raises UserError when the zoo has no bundles yet."""
     zoo = Path(str(resources.files("models"))) / "zoo"
-    missing = [kind for kind in KINDS if not (zoo / f"{kind}.bundle").is_file()]
-    if missing:
-        msg = f"the demo's models {missing} are missing in {zoo}: build them with 'tocsin model zoo'"
-        raise UserError(msg)
+    sign_models(zoo, folder)
     port_v5, port_v4, port_metrics = free_ports(3)
     setup = Setup(folder, port_v5, port_v4, port_metrics)
-    values = setup._asdict() | {"zoo": zoo.resolve().as_posix(), "store": _store(folder, influx)}
+    values = setup._asdict() | {"store": _store(folder, influx)}
     for path in (setup.broker, setup.edge, setup.aggregator):
         path.write_text(render(path.name, values), encoding="utf-8")
     return setup

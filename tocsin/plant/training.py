@@ -14,21 +14,21 @@ WAVEFORM_PERIOD_S = 1.0
 Floats = NDArray[np.float64]
 
 
-def healthy_frames(kind: Kind, seconds: float, seed: int) -> tuple[tuple[Channel, ...], Floats, float]:
-    """Channels, frames [n, channels] and the frames' period in s, of all healthy machines of one kind.
+def healthy_runs(kind: Kind, seconds: float, seed: int) -> tuple[tuple[Channel, ...], tuple[Floats, ...], float]:
+    """Channels, a run [n, channels] of each healthy machine of one kind, and the frames' period in s.
 
-    The machines follow one another, each for its share of `seconds`. Spikes are left out: in the agent the
-    Hampel filter takes them away before a model looks. A waveform's features are held until the next one.
+    Each machine runs for its share of `seconds`. Spikes are left out: in the agent the Hampel filter takes them
+    away before a model looks. A waveform's features are held until the next one.
     """
     machines = [machine for machine in plant(seed) if machine.kind == kind]
-    frames = np.concatenate([_frames(machine, seconds / len(machines)) for machine in machines])
+    runs = tuple(_frames(machine, seconds / len(machines)) for machine in machines)
     scalars = [Channel(name=name, unit=UNITS[name]) for name in machines[0].channels]
     features = [
         Channel(name="vibration.rms", unit="g"),
         Channel(name="vibration.kurtosis"),
         Channel(name="vibration.crest"),
     ]
-    return (*scalars, *features), frames, SAMPLE_PERIOD_S
+    return (*scalars, *features), runs, SAMPLE_PERIOD_S
 
 
 def _frames(machine: Machine, seconds: float) -> Floats:

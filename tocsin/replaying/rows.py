@@ -22,7 +22,7 @@ def read_messages(path: Path, layout: Layout, topic: str, on_read: OnRead) -> It
         msg = f"topic {topic!r} (allowed: a topic with {{asset}} in it, and no other name in braces)"
         raise UserError(msg)
     is_empty = True
-    for rows in _rows(path, layout, on_read):
+    for rows in read_rows(path, layout, on_read):
         if rows:
             is_empty = False
             message = packed(topic.format(asset=rows[0].asset), rows)
@@ -32,7 +32,8 @@ def read_messages(path: Path, layout: Layout, topic: str, on_read: OnRead) -> It
         raise UserError(msg)
 
 
-def _rows(path: Path, layout: Layout, on_read: OnRead) -> Iterator[tuple[Row, ...]]:
+def read_rows(path: Path, layout: Layout, on_read: OnRead) -> Iterator[tuple[Row, ...]]:
+    """The readings of each row, as `read_messages`. Raises UserError, OSError."""
     if path.suffix.lower() == ".parquet":
         from tocsin.replaying.parquet import read_parquet  # noqa: PLC0415 - polars only where it is used
 
