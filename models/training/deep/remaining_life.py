@@ -52,6 +52,14 @@ class NetworkMember(NamedTuple):
         return to_graph([self.network], graph, graph.add("Div", z, graph.constant(self.scale)))
 
 
+def dense(width: int, hidden: int, dropout: float) -> list[Layer]:
+    """Two dense layers and the answer, [n, width] to [n, 1]."""
+    layers: list[Layer] = []
+    for given in (width, hidden):
+        layers += [nn.Linear(given, hidden), nn.SiLU(), nn.Dropout(dropout)]
+    return [*layers, nn.Linear(hidden, 1)]
+
+
 def train_member(make: Callable[[], Layer], x: Single, y: Single, plan: Plan, seed: int) -> NetworkMember:
     """The same seed gives the same network on the same machine.
 

@@ -15,22 +15,17 @@ import numpy as np
 from pydantic import Field
 
 from models.training.anomaly.base import Advance, Floats, quiet
-from models.training.failure.base import FailureModel, FailureParams, Member, fit_failure
+from models.training.failure import network
+from models.training.failure.base import FailureModel, Member, fit_failure
 from models.training.failure.front import MAX_WINDOW, Single, filters_of
 
 
-class Params(FailureParams):
+class Params(network.Params):
     """What can be chosen."""
 
     window: int = Field(60, ge=30, le=MAX_WINDOW, description="frames; more hide noise, and delay the first answer")
     pool: int = Field(5, ge=1, le=6, description="rows whose mean is one step of the convolutions")
     channels: int = Field(16, ge=1, description="of each of the two convolutions, three steps long")
-    hidden: int = Field(64, ge=1, description="units of each of the two dense layers")
-    steps: int = Field(2000, ge=5, description="of learning, of each member")
-    batch: int = Field(256, ge=1, description="windows a step")
-    learning_rate: float = Field(3e-3, gt=0, description="at its highest")
-    weight_decay: float = Field(0.01, ge=0, description="pull of the weights to 0")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of dense units left out of a step")
 
 
 def fit(
@@ -46,7 +41,7 @@ def fit(
     from torch import nn  # noqa: PLC0415 - the extra may be missing
 
     from models.training.deep.layers import Beside, Turn  # noqa: PLC0415 - likewise
-    from models.training.deep.remaining_life import Plan, train_member  # noqa: PLC0415 - likewise
+    from models.training.deep.remaining_life import Plan, dense, train_member  # noqa: PLC0415 - likewise
 
     plan = Plan(params.steps, params.batch, params.learning_rate, params.weight_decay)
     window, beside = params.window, len(filters_of(params.window))
@@ -63,9 +58,7 @@ def fit(
                     *(nn.Conv1d(sensors, params.channels, 3), nn.SiLU()),
                     *(nn.Conv1d(params.channels, params.channels, 3, stride=2), nn.SiLU(), nn.Flatten()),
                 ),
-                *(nn.Linear(convolved + beside * sensors, params.hidden), nn.SiLU(), nn.Dropout(params.dropout)),
-                *(nn.Linear(params.hidden, params.hidden), nn.SiLU(), nn.Dropout(params.dropout)),
-                nn.Linear(params.hidden, 1),
+                *dense(convolved + beside * sensors, params.hidden, params.dropout),
             )
 
         return train_member(make, x, y, plan, seed)

@@ -37,17 +37,13 @@ def fit(
     """As `fit_failure`, which says what each argument is."""
     from torch import nn  # noqa: PLC0415 - the extra may be missing
 
-    from models.training.deep.remaining_life import Plan, train_member  # noqa: PLC0415 - likewise
+    from models.training.deep.remaining_life import Plan, dense, train_member  # noqa: PLC0415 - likewise
 
     plan = Plan(params.steps, params.batch, params.learning_rate, params.weight_decay)
 
     def learn(x: Single, y: Single, seed: int) -> Member:
         def make() -> Any:  # noqa: ANN401 - a torch.nn.Module
-            return nn.Sequential(
-                *(nn.Linear(x.shape[1], params.hidden), nn.SiLU(), nn.Dropout(params.dropout)),
-                *(nn.Linear(params.hidden, params.hidden), nn.SiLU(), nn.Dropout(params.dropout)),
-                nn.Linear(params.hidden, 1),
-            )
+            return nn.Sequential(*dense(x.shape[1], params.hidden, params.dropout))
 
         return train_member(make, x, y, plan, seed)
 
