@@ -142,8 +142,8 @@ class Agent:
         self._ingest.resume(await self._beside.run("recover", self._processing.recover, config, entry))
         if config.metrics.port:
             self._serve_metrics()
-        models = [model.name for model in self._models.running]
-        _log.info("started", version=metadata.version("tocsin"), state_dir=str(config.state_dir), models=models)
+        state_dir = str(config.state_dir)
+        _log.info("started", version=metadata.version("tocsin"), state_dir=state_dir, models=self._models.names)
 
     async def _serve(self, reload: asyncio.Event, stopping: asyncio.Task[Literal[True]]) -> None:
         """All parts at work, until `stopping` is done."""
@@ -235,7 +235,7 @@ class Agent:
         self._processing.configure(config)
         self._uplink.restate()
         self.metrics.reloads.labels("taken").inc()
-        _log.info("configuration reloaded")
+        _log.info("configuration reloaded", models=self._models.names)
 
     async def _drain(self, deadline_s: float) -> None:
         """Wait for the receipts of what is sealed, as long as SIGTERM allows."""

@@ -102,6 +102,11 @@ class AgentModels:
         )
 
     @property
+    def names(self) -> list[str]:
+        """The same for the log: two models of one name and version are told apart by their digests."""
+        return [f"{one.name} {one.version} ({one.digest[:12]}) on {one.provider}" for one in self.running]
+
+    @property
     def is_first(self) -> bool | None:
         """Whether each runs on the first provider that is wanted; None: there are no models."""
         adopted = self._adopted

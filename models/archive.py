@@ -47,7 +47,7 @@ def unpack(content: bytes, label: str) -> dict[str, bytes]:
     except BundleError:
         raise
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        msg = f"{label}: no bundle, or one that was cut or changed: {error}"
+        msg = f"{label}: no bundle, or one that was cut or changed: {error}; fetch it again"
         raise BundleError(msg) from error
     if again != content:
         msg = f"{label}: holds bytes that belong to no part: it was changed, or not written by `tocsin model`"

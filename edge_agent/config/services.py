@@ -49,6 +49,9 @@ class Inference(Strict):
         if self.require is not None and self.require not in self.providers and "auto" not in self.providers:
             msg = f"require = {self.require!r} is not among providers {list(self.providers)}"
             raise ValueError(msg)
+        if self.require == "tensorrt" and "auto" in self.providers:
+            msg = "require = 'tensorrt': 'auto' never tries it, name it in providers"
+            raise ValueError(msg)
         return self
 
 

@@ -164,7 +164,7 @@ def journals(draw: st.DrawFn) -> list[Step]:
 
 
 @given(journals(), st.integers(1, 4), st.integers(1, 3))
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=90)
 def test_late_marks_frames_and_windows_are_those_of_a_loop_over_the_readings(
     steps: list[Step], window: int, stride: int
 ) -> None:
@@ -176,7 +176,7 @@ def test_late_marks_frames_and_windows_are_those_of_a_loop_over_the_readings(
 
 
 @given(journals(), st.lists(st.integers(0, 10), max_size=6))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=90)
 def test_cutting_the_readings_between_two_ticks_into_more_steps_changes_nothing(
     steps: list[Step], cuts: list[int]
 ) -> None:

@@ -123,6 +123,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("{line}/{asset}", "{line}/{machine}", "topics[0]", "{asset} is missing"),
     ("{line}/{asset}", "+/{asset}", "topics[0]", "allowed are a plain name"),
     ("[[assets]]\n", '[inference]\nproviders = ["cpu"]\nrequire = "cuda"\n[[assets]]\n', "inference", "not among"),
+    ("[[assets]]\n", '[inference]\nrequire = "tensorrt"\n[[assets]]\n', "inference", "'auto' never tries it"),
     ("[[assets]]\n", '[inference]\nproviders = ["tpu"]\n[[assets]]\n', "inference.providers[0]", "'cuda' or 'cpu'"),
     ("[[assets]]\n", "[inference]\nproviders = []\n[[assets]]\n", "inference.providers", "at least 1 long"),
     ("[[assets]]\n", '[uplink]\nprotocol = "3.1.1"\n[[assets]]\n', "uplink.protocol", "allowed: '5'"),

@@ -101,7 +101,7 @@ END = configured({}, arrival_ns=T0 + 100 * SECOND)
 
 
 @given(SPANS, st.frozensets(st.integers(1, 60)), st.integers(1, 20))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_the_same_journal_gives_the_same_and_each_alarm_opens_once_and_closes_once(
     spans: list[Span], restarts: frozenset[int], at_once: int
 ) -> None:

@@ -163,7 +163,7 @@ def journals(draw: st.DrawFn) -> list[Arrival]:
 
 
 @given(journals(), st.lists(st.integers(0, 14), max_size=14), st.frozensets(st.integers(1, 40)), st.integers(1, 30))
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 def test_neither_cutting_the_entries_nor_taking_many_at_once_nor_snapshots_change_any_result(
     arrivals: list[Arrival], cuts: list[int], restarts: frozenset[int], at_once: int
 ) -> None:
@@ -176,7 +176,7 @@ def test_neither_cutting_the_entries_nor_taking_many_at_once_nor_snapshots_chang
 
 
 @given(journals())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_every_reading_and_every_feature_appears_exactly_once_with_its_value_unchanged(arrivals: list[Arrival]) -> None:
     arrivals = without_restatements(arrivals)
     expected: Counter[tuple[object, ...]] = Counter()

@@ -86,7 +86,7 @@ TWO = {"one": "d1", "two": "d2"}
     st.sampled_from(WAITS_S),
     st.sampled_from([1, 3, 4096]),
 )
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 def test_windows_that_wait_give_the_same_results_in_the_same_batches_however_the_journal_was_cut(
     arrivals: list[Arrival], cuts: list[int], restarts: frozenset[int], at_once: int, wait_s: float, max_batch: int
 ) -> None:

@@ -33,7 +33,7 @@ from tests.signal_path import (
 
 
 @given(journals(), st.data())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_neither_cuts_nor_how_many_entries_are_taken_at_once_nor_restarts_change_a_bit(
     groups: list[Group], data: st.DataObject
 ) -> None:

@@ -32,6 +32,7 @@ def test_an_agent_runs_what_is_signed_and_refuses_what_is_not(tmp_path: Path, mo
     ):
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up with a signed model")
         assert not agent.says("allow_unsigned")
+        assert agent.says(f"({read_bundle(model).digest[:12]}) on ")
         sign(read_bundle(model), STRANGER).save(model)
         agent.signal(signal.SIGHUP)
         eventually(lambda: agent.says("a stranger's; trusted are"), "a stranger's model is refused")

@@ -104,7 +104,7 @@ def test_real_lives_are_predicted_better_than_published_figures_that_do_without_
         pytest.skip("the data set cmapss is not at hand")
     for kind in ("train", "test", "RUL"):
         (tmp_path / f"{kind}_FD001.txt").write_bytes((REAL / f"{kind}_FD001.txt").read_bytes())
-    (errors,) = cmapss.evaluate(tmp_path, tmp_path / "out", setting={**cmapss.SETTING, "folds": 4})
+    (errors,) = cmapss.evaluate(tmp_path, tmp_path / "out", setting={**cmapss.SETTING, "folds": 2})
     assert errors.raw is not None
     assert errors.coverage is not None
     assert 8 < errors.raw <= 12, "far below smells of a leak"

@@ -21,7 +21,7 @@ LABELS = st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LABELS)
 def test_areas_are_those_of_scikit_learn_also_with_equal_scores(rows: list[tuple[bool, int]]) -> None:
     wrong, scores = np.array([w for w, _ in rows]), np.array([float(s) for _, s in rows])
@@ -61,7 +61,7 @@ def test_coverage_counts_both_ends() -> None:
     assert coverage(one - 1, one, np.array([1.0, 0.9, 3.0, 4.1])) == 0.5
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 2), max_size=40), st.integers(1, 4), st.integers(1, 4), st.booleans())
 def test_an_alarm_opens_and_closes_as_its_rule_says(
     values: list[float], open_after: int, close_after: int, above: bool

@@ -167,7 +167,7 @@ def test_a_series_has_the_same_scores_whichever_others_run_beside_it() -> None:
         np.testing.assert_array_equal(nab.detect([values])[0], found)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(cut=st.integers(1, 399), seed=st.integers(0, 99))
 def test_scores_do_not_change_with_what_comes_later(cut: int, seed: int) -> None:
     whole, other = spiked(seed, 250, rows=400), spiked(seed + 1, 200, rows=300)

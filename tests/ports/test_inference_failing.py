@@ -197,6 +197,9 @@ def test_a_provider_that_fails_its_proof_gives_way_to_the_next_and_its_reason_is
     required = GPU.model_copy(update={"require": "cuda"})
     with pytest.raises(StartError, match=f"require = 'cuda', but .* runs on cpu: cuda: {VANISHED}"):
         ModelShelf(tmp_path / "shelf", required, runtime=FakeGpu(GPU, vanish(1))).adopt(path)
+    behind = required.model_copy(update={"providers": ("cpu", "cuda")})
+    with pytest.raises(StartError, match=r"runs on cpu: it comes first in inference\.providers"):
+        ModelShelf(tmp_path / "shelf", behind, runtime=FakeGpu(behind)).adopt(path)
 
 
 def test_a_model_that_is_adopted_again_gets_another_chance(tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ class ModelShelf:
         model = self._loaded.get(digest)
         if model is None or model.failure:
             model = self._loaded[digest] = self._load(bundle)
-        if self._settings.require and model.provider != self._settings.require:
-            msg = f"inference.require = {self._settings.require!r}, but {path} runs on {model.provider}: {model.reason}"
+        required = self._settings.require
+        if required and model.provider != required:
+            # Without a reason it is on the first that was wanted, which is another one.
+            why = model.reason or self._runtime.why_not(required) or "it comes first in inference.providers"
+            msg = f"inference.require = {required!r}, but {path} runs on {model.provider}: {why}"
             raise StartError(msg)
         return Adopted(digest, model.provider, model.reason)
 
