@@ -86,7 +86,13 @@ def test_what_the_agent_is_said_to_say_is_what_it_says() -> None:
     assert of_other is not None
     trust = Trust({key_id(KEY.public_key()): KEY.public_key()})
     told = []
-    for content in (bundle, sign(bundle, STRANGER), bundle.signed(of_other), archive.pack(parts)):
+    for content in (
+        bundle,
+        sign(bundle, STRANGER),
+        bundle.signed(of_other),
+        archive.pack(parts),
+        bundle.to_bytes()[:-9],
+    ):
         with pytest.raises(BundleError) as refused:
             trust.check(parse_bundle(content, "m") if isinstance(content, bytes) else content, "m")
         told.append(str(refused.value))
