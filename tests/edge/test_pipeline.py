@@ -1,6 +1,5 @@
 """The pipeline as a function of the journal: how the journal was cut, and restarts, change nothing."""
 
-import math
 from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,20 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import kurtosis
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick
-from edge_agent.core.model import Model, Scores
+from edge_agent.core.model import Model
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import Decoded, ReadingsBuilder, Value, Waveform
 from edge_agent.core.results import Results
 from edge_agent.core.waveforms import Waveforms
-from models.bundle import Manifest
 from models.contract.batch import Batch, decode_batch, encode_batch, floats, indices, ints
 from models.contract.quality import Quality
+from tests.edge.models import Mean
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -48,29 +46,6 @@ CONFIG = EdgeConfig.model_validate(
     }
 )
 CONFIGURED = Configured(arrival_ns=T0, config=CONFIG.model_dump_json(), digests={"mean": "d1", "wide": "d2"})
-
-
-class Mean:
-    """A model whose score is the mean of its window: each row by itself, so that batching cannot matter."""
-
-    def __init__(self, name: str, window: int, channels: tuple[str, ...]) -> None:
-        self.manifest = Manifest.model_validate(
-            {
-                "name": name,
-                "version": "1",
-                "kind": "anomaly",
-                "channels": [{"name": channel} for channel in channels],
-                "sample_period_s": 1.0,
-                "window": window,
-                "outputs": ["anomaly_score"],
-                "threshold": {"output": "anomaly_score", "open_at": 5.0, "close_at": 0.0},
-                "trained_on": "nothing",
-            }
-        )
-
-    def score(self, frames: NDArray[np.float32], _state: NDArray[np.float32] | None = None) -> Scores:
-        score = [math.fsum(frame.ravel().tolist()) / frame.size for frame in frames]
-        return Scores({"anomaly_score": np.array(score)}, None)
 
 
 MODELS: dict[str, Model] = {"d1": Mean("mean", 2, ("t", "p")), "d2": Mean("wide", 3, ("p",))}
