@@ -2,7 +2,8 @@
 
 A broker keeps only so many messages for a client that is slower than it and drops the others, retained ones too
 (Mosquitto: `max_queued_messages`, 1000 if not set otherwise). So all are asked for in one go first, and then those
-gateways by name that are known from elsewhere and have not come, as long as that brings any.
+gateways by name that are known from elsewhere and have not come, as long as that brings any. Mosquitto drops its
+answer to a subscription in the same way, while it serves the subscription itself: a missing one is no fault.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ _QUIET_S = 0.3  # behind the last one: a broker sends what it retains without a 
 _NAMED_S = 1.0  # silence, while some that are known have not come
 _MOST_S = 60.0
 _AT_ONCE = 250  # what a broker surely keeps for us
+_ROUNDS = 5
 Gateway = tuple[str, str]  # site, gateway
 
 
@@ -59,14 +61,25 @@ async def read_states(config: Broker, expected: Iterable[Gateway] = ()) -> State
         # At QoS 1 even fewer are kept.
         await client.listen(subscription("state"), qos=0)
         await _receive(client, states)
-        wanted, known = {*expected}, -1
-        while len(states.known) > known and (missing := _topics(wanted - {*states.known})):
-            known = len(states.known)
+        wanted = {*expected}
+        for _ in range(_ROUNDS):
+            missing, known, answered = _topics(wanted - {*states.known}), len(states.known), True
             for start in range(0, len(missing), _AT_ONCE):
                 names = missing[start : start + _AT_ONCE]
-                await client.subscribe([(name, 0) for name in names])
+                answered &= await _subscribed(client, names)
                 await _receive(client, states, names)
+            if answered and len(states.known) == known:
+                break
     return states
+
+
+async def _subscribed(client: Client, topics: Sequence[str]) -> bool:
+    """Whether the broker answered. A connection that is gone shows when the next message is asked for."""
+    try:
+        await client.subscribe([(topic, 0) for topic in topics], timeout=_NAMED_S)
+    except aiomqtt.MqttError:
+        return False
+    return True
 
 
 def _topics(gateways: Iterable[Gateway]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from paho.mqtt import publish
 from typer.testing import CliRunner
 
-from aggregator.adapters.states import read_states
+from aggregator.adapters import states
 from aggregator.cli import app
 from aggregator.config import Broker
 from models.contract.state import RunningModel, State, encode_state
@@ -204,13 +204,19 @@ class Forgetful(Mosquitto):
 
 
 @pytest.mark.usefixtures("mosquitto")
-def test_of_more_gateways_than_a_broker_sends_at_once_none_is_left_out_that_the_store_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quiet_s", [0.3, 0.0], ids=["asked-again-in-a-pause", "asked-again-while-the-broker-drops"])
+def test_of_more_gateways_than_a_broker_sends_at_once_none_is_left_out_that_the_store_knows(
+    quiet_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_QUIET_S", quiet_s)
     names = [("north", f"gw{number}") for number in range(1100)]
     payload = encode_state(State(online=True, version="x" * 20_000))
     with Forgetful(tmp_path / "broker") as server:
         publish.multiple(
             [(topic(*name, "state"), payload, 1, True) for name in names], hostname="127.0.0.1", port=server.port
         )
-        found = asyncio.run(read_states(Broker(port=server.port), [*names, ("not a", "name/#"), ("north", "gone")]))
+        found = asyncio.run(
+            states.read_states(Broker(port=server.port), [*names, ("not a", "name/#"), ("north", "gone")])
+        )
     assert found.known.keys() == set(names)
     assert not found.unreadable
