@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from edge_agent.tally import Tallies, Timings
+
 _RUN_BUCKETS_S = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 
@@ -34,18 +36,14 @@ class Metrics:
         self.clock_behind = Gauge("tocsin_edge_clock_behind", "1 = the wall clock was set back", registry=r)
         self.connected = Gauge("tocsin_edge_connected", "1 = connected", ["broker"], registry=r)
         model = ["model", "version"]
-        self.scored = Counter("tocsin_edge_scored_windows", "Windows that a model has answered", model, registry=r)
-        self.padding = Counter(
+        self.scored = Tallies("tocsin_edge_scored_windows", "Windows that a model has answered", model, registry=r)
+        self.padding = Tallies(
             "tocsin_edge_padding_windows", "Copies of windows that filled runs up", model, registry=r
         )
         self.run_failures = Counter("tocsin_edge_run_failures", "Runs that failed or took too long", model, registry=r)
         self.model_memory = Gauge("tocsin_edge_model_memory_bytes", "What loading a model took", model, registry=r)
-        self.run_time = Histogram(
-            "tocsin_edge_run_seconds",
-            "Of ONNX Runtime, for one batch",
-            ["provider"],
-            registry=r,
-            buckets=_RUN_BUCKETS_S,
+        self.run_time = Timings(
+            "tocsin_edge_run_seconds", "Of ONNX Runtime, for one batch", ["provider"], _RUN_BUCKETS_S, registry=r
         )
         self.provider = Gauge("tocsin_edge_provider_info", "ONNX Runtime provider in use", ["provider"], registry=r)
         self.latency = Histogram(
@@ -56,7 +54,7 @@ class Metrics:
         )
 
 
-def total(counter: Counter, **labels: str) -> float:
+def total(counter: Counter | Tallies, **labels: str) -> float:
     """What it has counted since the process began, of these labels or of all."""
     return sum(
         sample.value

@@ -28,7 +28,7 @@ from tests import small_models
 from tests.bench.machine import machine
 from tests.bench.report import print_json, wants_json
 
-BATCHES = (1, 32, 256, 4096)
+BATCHES = (1, 8, 32, 256, 4096)
 MEASURE_S, LEAST_PASSES = 2.0, 9  # of each row
 
 

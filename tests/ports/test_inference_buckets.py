@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.adapters.inference.bounded import Bound, Watchdog, Worker
 from edge_agent.adapters.inference.buckets import cut, padded
 
-COSTS = st.dictionaries(st.sampled_from([1, 2, 32, 256, 4096]), st.floats(1e-6, 10.0), min_size=1)
+COSTS = st.dictionaries(st.sampled_from([1, 2, 4, 8, 32, 256, 4096]), st.floats(1e-6, 10.0), min_size=1)
 
 
 @given(st.integers(0, 20_000), COSTS)

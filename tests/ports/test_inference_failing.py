@@ -12,7 +12,7 @@ import pytest
 from edge_agent.adapters.inference import ModelShelf, OnnxModel
 from edge_agent.adapters.inference.loading import Bounds
 from edge_agent.adapters.inference.runtime import OnnxRuntime
-from edge_agent.adapters.inference.session import BoundSession, Floats, PlainSession, Session
+from edge_agent.adapters.inference.session import BoundSession, Floats, Outputs, PlainSession, Session
 from edge_agent.config import Inference
 from edge_agent.core.errors import ModelFailedError, StartError
 from edge_agent.metrics import Metrics, total
@@ -61,7 +61,7 @@ class Faulty:
         self._inner, self._gpu, self._number, self.recording = inner, gpu, number, False
         self.names, self.begun_s, self.is_stopped = inner.names, 0.0, False
 
-    def run(self, size: int, frames: Floats, state: Floats | None) -> list[Floats]:
+    def run(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
         self._gpu.fault(self._number)
         self._gpu.runs.add((self._number, threading.current_thread().name, self.recording))
         found = self._inner.run(size, frames, state)

@@ -56,6 +56,7 @@ def test_options_of_each_provider() -> None:
     assert tensorrt["trt_profile_min_shapes"] == "window:1x64x8,state:1x3"
     assert tensorrt["trt_profile_max_shapes"] == "window:4096x64x8,state:4096x3"
     assert (tensorrt["trt_engine_cache_path"], tensorrt["trt_timing_cache_path"]) == ("engines/one", "engines")
+    assert (tensorrt["trt_engine_cache_enable"], tensorrt["trt_timing_cache_enable"]) == ("True", "True")
     assert tensorrt["trt_max_workspace_size"] == str(1 << 30)
     assert (cuda["gpu_mem_limit"], cuda["enable_cuda_graph"], cuda["use_tf32"]) == (str(1 << 30), "0", "0")
     assert cpu == {}

@@ -1,6 +1,7 @@
 """Models on ONNX Runtime: the provider in use is proved, and a run is bounded in time.
 
-shelf      bundles by digest on disk; loads them, lets them go
+shelf      checks bundles, loads them, lets them go
+  kept     bundles by digest on disk, until no journal entry needs them
   model    one loaded bundle: windows in, scores out; out of service when it fails twice
     loading    providers in the configured order, each proved, until one holds
     proof      every bucket runs before the model serves; a window's score must not depend on its batch

@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_SIZES = (1, 2, 32, 256, 4096)  # 2: a lone row of a matrix is often computed in another order than two or more
-_MOST_ON_CPU = 256  # more windows in a run gain nothing there,
-_MOST_VALUES_ON_CPU = 1 << 17  # nor do more values, which leave its caches
+# Of runs on a CPU, which prepares nothing for a size: a few assets must not pay for many. More windows gain nothing.
+_ON_CPU = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_ON_GPU = (1, 2, 32, 256, 4096)  # 2: a lone row is often added up in another order than two or more
+_MOST_VALUES_ON_CPU = 1 << 16  # more leave its caches
 _MOST_VALUES_ON_GPU = 1 << 22  # 16 MiB
 
 
 def sizes(provider: str, max_batch: int, values: int) -> tuple[int, ...]:
     """The buckets for a model, ascending, the first of them 1; `values`: of one of its windows."""
-    if provider == "cpu":
-        most = min(max_batch, _MOST_ON_CPU, _MOST_VALUES_ON_CPU // values)
-    else:
-        most = min(max_batch, _MOST_VALUES_ON_GPU // values)
-    return tuple(size for size in _SIZES if size <= max(most, 1))
+    all_sizes, most_values = (_ON_CPU, _MOST_VALUES_ON_CPU) if provider == "cpu" else (_ON_GPU, _MOST_VALUES_ON_GPU)
+    most = max(1, min(max_batch, most_values // values))
+    return tuple(size for size in all_sizes if size <= most)
 
 
 def cut(n: int, costs: Mapping[int, float]) -> tuple[int, ...]:

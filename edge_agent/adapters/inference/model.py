@@ -12,7 +12,7 @@ from edge_agent.adapters.inference import buckets
 from edge_agent.adapters.inference.bounded import Bound
 from edge_agent.adapters.inference.loading import Bounds, brief, load, open_session
 from edge_agent.adapters.inference.runtime import OnnxRuntime, Runtime
-from edge_agent.adapters.inference.session import Floats
+from edge_agent.adapters.inference.session import Floats, Outputs
 from edge_agent.config import Inference
 from edge_agent.core.errors import ModelFailedError
 from edge_agent.core.model import Scores
@@ -27,7 +27,6 @@ _HELPS = {  # whether it runs on the CPU -> what to do
     False: "`nvidia-smi` and the kernel's log (Xid) say whether the GPU is well; a restart loads the model again",
 }
 _PLANS = 512  # sizes of batches whose cuts are remembered
-Columns = NDArray[np.float64]  # [n, 1], [n, channels] or [n, state]
 
 
 class OnnxModel:
@@ -58,7 +57,10 @@ class OnnxModel:
         self.buckets: Sequence[int] = sorted(loaded.proof.costs)
         costs = loaded.proof.costs
         self._cut = lru_cache(_PLANS)(lambda n: buckets.cut(n, costs))
-        self._fields = [name for name in self.manifest.outputs if name not in PER_CHANNEL]
+        # Where each output is among a run's columns, of which a state is the last.
+        places = [(name, at) for at, name in enumerate(self.manifest.outputs)]
+        self._fields = [(name, at) for name, at in places if name not in PER_CHANNEL]
+        self._per_channel = [(name, at) for name, at in places if name in PER_CHANNEL]
         self._nothing = [np.empty((0, int(width))) for _, width in expected_outputs(self.manifest).values()]
         self._bound: Bound = self._bounds.watchdog if self.provider == "cpu" else self._bounds.serving
         self._metrics = metrics or Metrics()
@@ -82,39 +84,42 @@ class OnnxModel:
         except Exception as error:  # noqa: BLE001 - a session may raise anything; the second try tells
             columns = self._again(frames, state, error)
         self._counts.windows.inc(len(frames))
-        found = dict(zip(self._session.names, columns, strict=True))
-        carried = found.get("state_next")
+        found = {name: columns[at] for name, at in self._per_channel}
         return Scores(
-            {name: found[name][:, 0] for name in self._fields},
+            {name: columns[at][:, 0] for name, at in self._fields},
             found.get("contribution"),
             found.get("direction"),
-            None if carried is None else carried.astype(np.float32),
+            columns[-1].astype(np.float32) if self.manifest.state else None,
         )
 
     def report_memory(self) -> None:
         """Set the gauge, which was cleared."""
         self._metrics.model_memory.labels(self.manifest.name, self.manifest.version).set(self.memory_bytes)
 
-    def _bounded(self, frames: Floats, state: Floats | None) -> list[Columns]:
+    def _bounded(self, frames: Floats, state: Floats | None) -> Outputs:
         return self._bound.run(self._session, lambda: self._run(frames, state), self._settings.run_timeout_s)
 
-    def _run(self, frames: Floats, state: Floats | None) -> list[Columns]:
-        """All runs for n windows, one after the other. float32 goes into float64 and back unchanged."""
-        session, n, begin = self._session, len(frames), 0
-        runs = []
-        for size in self._cut(n):
+    def _run(self, frames: Floats, state: Floats | None) -> Outputs:
+        """All runs for n windows, one after the other."""
+        sizes = self._cut(len(frames))
+        if filled_up := sum(sizes) - len(frames):
+            self._counts.padding.inc(filled_up)
+        if len(sizes) == 1:  # nothing to cut and to join, which would take a tenth of a small model's time
+            return self._run_one(sizes[0], frames, state)
+        runs, begin = [], 0
+        for size in sizes:
             part = slice(begin, begin + size)
-            runs.append(session.run(size, frames[part], None if state is None else state[part]))
-            self._counts.run_time.observe(time.monotonic() - session.begun_s)
+            runs.append(self._run_one(size, frames[part], None if state is None else state[part]))
             begin += size
-        if begin > n:
-            self._counts.padding.inc(begin - n)
-        if len(runs) == 1:
-            return [column[:n].astype(np.float64) for column in runs[0]]
-        # The first is for no windows at all. Behind the n-th follow copies.
-        return [np.concatenate(parts)[:n] for parts in zip(self._nothing, *runs, strict=True)]
+        # The first is for no windows at all.
+        return [np.concatenate(parts) for parts in zip(self._nothing, *runs, strict=True)]
 
-    def _again(self, frames: Floats, state: Floats | None, first: Exception) -> list[Columns]:
+    def _run_one(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
+        found = self._session.run(size, frames, state)
+        self._counts.run_time.observe(time.monotonic() - self._session.begun_s)
+        return found
+
+    def _again(self, frames: Floats, state: Floats | None, first: Exception) -> Outputs:
         """Once more, in a session of its own: the first may be stopped, or a device's state spoilt."""
         label = f"{self.manifest.name} {self.manifest.version}"
         self._counts.failures.inc()

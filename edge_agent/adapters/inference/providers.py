@@ -95,7 +95,8 @@ def _tensorrt(manifest: Manifest, settings: Inference, engines: Path | None, lar
     }
     if engines is not None:
         for what, folder in (("engine", engines), ("timing", engines.parent)):
-            options |= {f"trt_{what}_cache_enable": "1", f"trt_{what}_cache_path": str(folder)}
+            # "1" will not do: from Python these are read by another parser than CUDA's options.
+            options |= {f"trt_{what}_cache_enable": "True", f"trt_{what}_cache_path": str(folder)}
     return options | _limit("trt_max_workspace_size", settings)
 
 

@@ -139,20 +139,22 @@ def has_nvidia_device() -> bool:
 def machine_facts() -> Facts:
     """Looked at once: a driver or device that appears later needs a restart anyway."""
     ort = onnx_runtime()
+    version = str(getattr(ort, "cuda_version", "") or "")
     built = frozenset(ort.get_available_providers())
-    if ORT_NAMES["cuda"] not in built:
+    if not version and ORT_NAMES["cuda"] not in built:
         return Facts(built, 0, Gpu("not looked for"))
-    version = str(getattr(ort, "cuda_version", "") or "13")
-    gpu = look()
+    # A build may list CUDA only when its libraries are loaded.
+    built |= {ORT_NAMES["cuda"]}
+    cuda, gpu = int(version.partition(".")[0] or 13), look()
     if gpu.fault:
-        return Facts(built, int(version.partition(".")[0]), gpu)
+        return Facts(built, cuda, gpu)
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no option for it; read when libraries are loaded
     said = io.StringIO()  # it prints what it does not find
     with contextlib.redirect_stdout(said):
         ort.preload_dlls()
     if text := said.getvalue().strip():
         _log.warning("libraries of CUDA or cuDNN cannot be loaded: pip install 'tocsin[gpu]'", missing=text)
-    return Facts(built, int(version.partition(".")[0]), gpu, _can_load(TENSORRT_LIBRARY))
+    return Facts(built | set(ort.get_available_providers()), cuda, gpu, _can_load(TENSORRT_LIBRARY))
 
 
 def _can_load(library: str) -> bool:

@@ -13,8 +13,9 @@ from models.graph_check import expected_inputs, expected_outputs
 from models.manifest import Manifest
 
 Floats = NDArray[np.float32]
-_SMALL = 2  # windows of a run whose places are bound; those of larger ones would keep too much memory
+_BOUND_VALUES = 1 << 14  # 64 KiB: of a run whose places are bound on a CPU; larger ones would keep too much memory
 _ALIGNED = 16
+Outputs = list[NDArray[np.float64]]  # of float32 numbers, in the order of `Session.names`
 Host = Callable[[Sequence[int]], Floats]  # makes an array of that shape for what is copied to the device
 
 
@@ -25,8 +26,8 @@ class Session(Protocol):
     is_stopped: bool
     names: tuple[str, ...]  # of the outputs, in the order of the manifest; then `state_next`
 
-    def run(self, size: int, frames: Floats, state: Floats | None) -> list[Floats]:
-        """Outputs [size, ...] of k windows in a run of `size`; those behind the k-th mean nothing.
+    def run(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
+        """Outputs [k, ...] of k windows in a run of `size`, which copies of the last one fill up.
 
         frames: float32 [k, window, width], k from 1 to size. state: float32 [k, state].
         """
@@ -66,30 +67,31 @@ class PlainSession(_Base):
 
     def __init__(self, session: Any, manifest: Manifest) -> None:  # noqa: ANN401 - see above
         super().__init__(session, manifest)
-        self._manifest = manifest
-        self._small: dict[int, _Places] = {}
+        self._manifest, self._values = manifest, manifest.window * manifest.width
+        self._places: dict[int, _Places] = {}
 
-    def run(self, size: int, frames: Floats, state: Floats | None) -> list[Floats]:
+    def run(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
         """As `Session` says."""
         self.begun_s = time.monotonic()
-        if size <= _SMALL:
-            return self._run_small(size, frames, state)
+        if size * self._values <= _BOUND_VALUES:
+            return self._run_bound(size, frames, state)
         feed = {"window": _aligned(padded(frames, size))}
         if state is not None:
             feed["state"] = _aligned(padded(state, size))
-        found: list[Floats] = self.session.run(self.names, feed, self._options)
-        return found
+        return [
+            column[: len(frames)].astype(np.float64) for column in self.session.run(self.names, feed, self._options)
+        ]
 
-    def _run_small(self, size: int, frames: Floats, state: Floats | None) -> list[Floats]:
-        """Bound once, like on a GPU: a quarter less for a small model, whose run is mostly the call."""
-        places = self._small.get(size)
+    def _run_bound(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
+        """As on a GPU: a quarter less for a small model, whose run is mostly the call."""
+        places = self._places.get(size)
         if places is None:
-            places = self._small[size] = _Places(self.session, self._manifest, size, None, _array)
+            places = self._places[size] = _Places(self.session, self._manifest, size, None, _array)
         places.write("window", frames)
         if state is not None:
             places.write("state", state)
         self.session.run_with_iobinding(places.binding, self._options)
-        return places.read()
+        return places.read(len(frames))
 
 
 class BoundSession(_Base):
@@ -112,7 +114,7 @@ class BoundSession(_Base):
         for places in self._places.values() if self._graphs else ():
             places.record()
 
-    def run(self, size: int, frames: Floats, state: Floats | None) -> list[Floats]:
+    def run(self, size: int, frames: Floats, state: Floats | None) -> Outputs:
         """As `Session` says."""
         self.begun_s = time.monotonic()
         places = self._places.get(size)
@@ -127,7 +129,7 @@ class BoundSession(_Base):
         if state is not None:
             places.write("state", state)
         self.session.run_with_iobinding(places.binding, places.options)
-        return places.read()
+        return places.read(len(frames))
 
 
 class _Places:
@@ -153,14 +155,18 @@ class _Places:
     def write(self, name: str, values: Floats) -> None:
         """Copy k rows to the device, and the last one to the rows behind them."""
         host, place = self._inputs[name]
-        host[: len(values)] = values
-        host[len(values) :] = values[-1]
+        if len(values) in (1, self._size):  # in one go
+            host[...] = values
+        else:
+            host[: len(values)] = values
+            host[len(values) :] = values[-1]
         if self._device is not None:
             place.update_inplace(host)
 
-    def read(self) -> list[Floats]:
-        """Copies of the outputs."""
-        return [array.copy() if self._device is None else place.numpy() for array, place in self._outputs]
+    def read(self, count: int) -> Outputs:
+        """Copies of the outputs of the first windows."""
+        is_here = self._device is None
+        return [(array if is_here else place.numpy())[:count].astype(np.float64) for array, place in self._outputs]
 
 
 def run_options(graph: int = -1) -> Any:  # noqa: ANN401 - onnxruntime has no types
