@@ -17,6 +17,7 @@ needs no timer: what arrives while one commit is under way makes up the next.
 
 SIGTERM: stop reading, finish the journal, seal, wait for receipts, save a snapshot, exit 0 within 5 s.
 What is not done by then, a model that loads or a run that hangs, is left behind: the journal has what it was about.
+A model whose file cannot be used stops nothing but itself: models.py says what serves instead.
 SIGHUP: read the configuration and the models again; a faulty one is refused and the running ones stay. New models are
 loaded and tried in a thread of their own (models.py); the old ones serve until the journal says that the new ones do.
 """
@@ -27,7 +28,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from operator import attrgetter
@@ -38,7 +39,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from edge_agent.adapters.births import BirthsOnDisk
-from edge_agent.adapters.inference import Adopted, onnx_runtime_version
+from edge_agent.adapters.inference import onnx_runtime_version
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.link_paho import PahoLink
@@ -48,13 +49,13 @@ from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.adapters.uplink import Uplink
 from edge_agent.beside import Beside
 from edge_agent.config import NEEDS_RESTART, EdgeConfig, load
-from edge_agent.core.entries import Configured, Engine
+from edge_agent.core.entries import Configured
 from edge_agent.core.errors import StartError
 from edge_agent.core.intake import DeadLetter
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
-from edge_agent.models import AgentModels
+from edge_agent.models import AgentModels, Loading
 from edge_agent.ports import NoRoomError, Sealed, SensorLink
 from edge_agent.processing import Processing
 from models.bundle import BundleError
@@ -138,7 +139,8 @@ class Agent:
     async def _start(self) -> None:
         """Load the models, journal the configuration, and go back to where the last life ended."""
         config = self._config
-        entry = self._take_over(config, await self._beside.run("load", self._models.load, config, self._path))
+        load_models = partial(self._models.load, config, self._path, is_start=True)
+        entry = self._take_over(config, await self._beside.run("load", load_models))
         self._ingest.resume(await self._beside.run("recover", self._processing.recover, config, entry))
         if config.metrics.port:
             self._serve_metrics()
@@ -192,25 +194,28 @@ class Agent:
             text = f"metrics: {settings.host}:{settings.port} cannot be opened: {error.strerror or error}"
             raise StartError(text) from error
 
-    def _take_over(self, config: EdgeConfig, models: Mapping[str, Adopted]) -> Configured:
+    def _take_over(self, config: EdgeConfig, models: Loading) -> Configured:
         """Journal the configuration with its models: from there on it holds."""
-        entry = Configured(
-            arrival_ns=self._clock.now_ns(),
-            config=config.model_dump_json(),
-            digests={path: found.digest for path, found in models.items()},
-            engines={found.digest: Engine(found.provider, found.reason) for found in models.values()},
-        )
+        entry = models.entry(config, self._clock.now_ns())
         try:
             self._journal.append([entry])
         except NoRoomError:
             # After very many restarts on a full disk: what holds already need not be said again.
             last = next((e for _, e in self._journal.newest() if isinstance(e, Configured)), entry)
-            if last is entry or (last.config, last.digests) != (entry.config, entry.digests):
+            known = (last.config, last.digests, last.refused)
+            if last is entry or known != (entry.config, entry.digests, entry.refused):
                 raise
         self._config = config
-        self._models.adopt()
+        self._models.adopt(entry.arrival_ns, self._journal_from_ns())
         self._journalled.set()
         return entry
+
+    def _journal_from_ns(self) -> int:
+        """The time of the oldest entry; 0: it cannot be read now."""
+        try:
+            return next((stored.entry.arrival_ns for stored in self._journal.read(0, 1)), 0)
+        except NoRoomError:
+            return 0
 
     async def _reloads(self, wanted: asyncio.Event) -> None:
         while True:
@@ -288,6 +293,7 @@ class Agent:
                 epoch=self._outbox.epoch,
                 config_digest=hashlib.sha256(shared.encode()).hexdigest(),
                 models=self._models.running,
+                refused_models=self._models.refused,
                 providers_wanted=config.inference.providers,
                 python=platform.python_version(),
                 onnxruntime=onnx_runtime_version(),

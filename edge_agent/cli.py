@@ -8,15 +8,18 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from edge_agent import journal_cli, logs
-from edge_agent.config import EdgeConfig, load
+from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.config.shadows import shadowed
-from edge_agent.core.fitting import faults
+from edge_agent.core.errors import StartError
+from edge_agent.core.fitting import misfits
 from edge_agent.deadletters_cli import deadletters
 from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
@@ -34,68 +37,119 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for 
 
 @app.command()
 def run(config: _Config) -> None:
-    """Run the agent until SIGTERM (exit 0). SIGHUP reads CONFIG again."""
+    """Run the agent until SIGTERM (exit 0). SIGHUP reads CONFIG again.
+
+    A model whose file cannot be used does not keep the agent from starting: the bundle that served before does, or the
+    model is left out; log, alarm and state say so. `check` is strict.
+    """
     from edge_agent.adapters.heap import keep_freed_memory  # noqa: PLC0415
     from edge_agent.app import Agent  # noqa: PLC0415 - `check` must not need ONNX Runtime
-    from edge_agent.core.errors import StartError  # noqa: PLC0415
     from edge_agent.ports import NoRoomError  # noqa: PLC0415
 
-    settings = _load(config)
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        _fail(str(error), 2)
     logs.set_up(settings.log)
     keep_freed_memory()
     try:
         has_ended = asyncio.run(Agent(config, settings).run())
     except (ConfigError, BundleError) as error:
-        _fail(str(error), 2)
+        _cannot_start(settings.log, str(error), 2)
     except (StartError, OSError) as error:
-        _fail(str(error), 3)
+        _cannot_start(settings.log, str(error), 3)
     except NoRoomError as error:  # room may come: a supervisor should try again
-        _fail(f"{settings.state_dir}: no room to start: {error}", 1)
+        _cannot_start(settings.log, f"{settings.state_dir}: no room to start: {error}", 1)
     if not has_ended:
         sys.stderr.flush()
         os._exit(0)  # an ordinary end would take the ground from under a thread that is still in ONNX Runtime
 
 
 @app.command()
-def check(config: _Config, as_json: _Json = False) -> None:
-    """Check CONFIG and its models without connecting to anything. Exit 0: it can be used."""
+def check(
+    config: _Config,
+    *,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Load each model too, and prove it on inference.providers, as `run` does.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Check CONFIG and its models without connecting to anything. Exit 0: it can be used; 2: it or a model is faulty.
+
+    Strict, where `run` leaves a faulty model out. `--prove` takes as long and as much memory as `run` does to load its
+    models; exit 3: one does not run where it has to (inference.providers, inference.require).
+    """
     try:
         settings = load(config)
         models = _check_models(config, settings)
+        proved = _prove(settings) if prove else {}
     except (ConfigError, BundleError) as error:
-        if as_json:
-            typer.echo(json.dumps({"ok": False, "faults": str(error).splitlines()}))
-            raise typer.Exit(2) from error
-        _fail(str(error), 2)
+        _faulty(str(error), 2, as_json=as_json)
+    except StartError as error:
+        _faulty(str(error), 3, as_json=as_json)
     warnings = shadowed(settings)
     if as_json:
         names = [f"{m.name} {m.version}" for m in models]
-        typer.echo(json.dumps({"ok": True, "models": names, "warnings": warnings}))
+        found = {"ok": True, "models": names, "warnings": warnings}
+        typer.echo(json.dumps(found | ({"proved": proved} if prove else {})))
     else:
         for warning in warnings:
             typer.echo(f"{config}: warning: {warning}", err=True)
-        typer.echo(f"{config}: sound: {len(settings.topics)} topic templates, {len(models)} models")
+        for file, (provider, reason) in proved.items():
+            typer.echo(f"{file}: runs on {provider}" + f", not on the first that is wanted: {reason}" * bool(reason))
+        counted = f"{_counted(len(settings.topics), 'topic template')}, {_counted(len(models), 'model')}"
+        typer.echo(f"{config}: sound: {counted}")
 
 
 def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:
-    """The manifests of all models, which fit their assets. Raises ConfigError, BundleError."""
-    files = sorted({model for rule in settings.assets for model in rule.models})
+    """The manifests of all models, which fit their assets. Raises ConfigError, BundleError: all faults, a line each."""
     trust = Trust.read(settings.inference.trusted_keys, allow_unsigned=settings.inference.allow_unsigned)
-    manifests = {file: read_bundle(file, trust.check).manifest for file in files}
-    if wrong := faults(settings, manifests):
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in wrong))
+    manifests: dict[Path, Manifest] = {}
+    wrong: list[str] = []
+    for file in _model_files(settings):
+        try:
+            manifests[file] = read_bundle(file, trust.check).manifest
+        except BundleError as error:
+            wrong.append(str(error))
+    wrong += [f"{path}: {fault}" for fault in misfits(settings, manifests).values()]
+    if wrong:
+        raise BundleError("\n".join(wrong))
     return list(manifests.values())
 
 
-def _load(path: Path) -> EdgeConfig:
-    try:
-        settings = load(path)
-        _check_models(path, settings)
-    except (ConfigError, BundleError) as error:
-        _fail(str(error), 2)
-    return settings
+def _prove(settings: EdgeConfig) -> dict[str, tuple[str, str]]:
+    """File -> the provider that its model runs on, and why not the first. Raises BundleError, StartError."""
+    from edge_agent.adapters.inference import ModelShelf  # noqa: PLC0415 - ONNX Runtime only where it is asked for
+
+    logs.set_up(settings.log.model_copy(update={"level": "warning"}))
+    with tempfile.TemporaryDirectory() as scratch:
+        adopted = ModelShelf(Path(scratch), settings.inference).adopt_all(_model_files(settings))
+    return {str(file): (one.provider, one.reason) for file, one in adopted.items()}
 
 
-def _fail(text: str, code: int) -> "typer.Exit":
+def _model_files(settings: EdgeConfig) -> list[Path]:
+    return sorted({model for rule in settings.assets for model in rule.models})
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _cannot_start(log: Log, text: str, code: int) -> NoReturn:
+    """One line for whoever reads the log: of the kind that it has."""
+    if log.format == "json":
+        structlog.get_logger().error("the agent cannot start", error=text, exit_code=code)
+        raise typer.Exit(code)
+    _fail(text, code)
+
+
+def _faulty(text: str, code: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps({"ok": False, "faults": text.splitlines()}))
+        raise typer.Exit(code)
+    _fail(text, code)
+
+
+def _fail(text: str, code: int) -> NoReturn:
     typer.echo(text, err=True)
     raise typer.Exit(code)

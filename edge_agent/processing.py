@@ -87,8 +87,8 @@ class Processing:
             self._restore(*saved)
         before = self._pipeline.config
         if not self._pipeline.is_configured:
-            # What its engines are is said when the pipeline comes to it: only then are results kept.
-            self._pipeline.run([replace(configured, engines={})], Results())
+            # What is to be said of its models is said when the pipeline comes to it: only then are results kept.
+            self._pipeline.run([replace(configured, engines={}, refused={})], Results())
         while self.cursor < through:
             known = [stored for stored in self._read() if stored.seq <= through]
             if not known:

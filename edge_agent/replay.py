@@ -25,12 +25,14 @@ from edge_agent.adapters.inference import ModelShelf
 from edge_agent.config import EdgeConfig
 from edge_agent.core.entries import Configured, Data, JournalEntry, Tick, Withdrawn
 from edge_agent.core.errors import StartError
+from edge_agent.core.fitting import misfits
 from edge_agent.core.intake import DeadLetter, Intake, Message
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.recent import Recent
 from edge_agent.core.results import Results
 from models.bundle import read_bundle
 from models.contract.batch import Batch
+from models.contract.config_errors import ConfigError
 
 _MESSAGES = 256  # an entry, at most; results do not depend on it
 _ENTRIES = 256  # a step of the pipeline, at most; nor on this
@@ -51,7 +53,7 @@ class Replay:
     def of_messages(self, messages: Iterable[Message]) -> Iterator[Batch]:
         """Results of recorded messages, in their order; `arrival_ns` is the recorded time.
 
-        Raises BundleError, StartError.
+        Raises BundleError, ConfigError, StartError.
         """
         with self._pipeline() as pipeline:
             yield from self._results(pipeline, self._entries(messages))
@@ -66,7 +68,7 @@ class Replay:
 
         `on_read(done, total)`: how many positions were read, and how many there are.
         `use_config`: CONFIG and its models instead, from the first entry to the last.
-        Raises BundleError, StartError.
+        Raises BundleError, ConfigError, StartError.
         """
         entries = self._journalled(on_read)
         if use_config:
@@ -81,9 +83,12 @@ class Replay:
         """With CONFIG taken over, its models adopted."""
         with tempfile.TemporaryDirectory() as scratch:
             shelf = ModelShelf(Path(scratch), self._config.inference)
-            paths = sorted({path for rule in self._config.assets for path in rule.models})
+            adopted = shelf.adopt_all(sorted({path for rule in self._config.assets for path in rule.models}))
+            manifests = {path: shelf.find(one.digest).manifest for path, one in adopted.items()}
+            if wrong := misfits(self._config, manifests):
+                raise ConfigError("\n".join(wrong.values()))
             pipeline = Pipeline(shelf.find)
-            pipeline.run([self._configured({str(path): shelf.adopt(path).digest for path in paths})], Results())
+            pipeline.run([self._configured({str(path): one.digest for path, one in adopted.items()})], Results())
             yield pipeline
 
     def _results(self, pipeline: Pipeline, entries: Iterable[JournalEntry]) -> Iterator[Batch]:

@@ -31,14 +31,14 @@ _PUSH = 60
 _RELOADED = "configuration reloaded"
 
 
-def write_version(path: Path, version: str) -> None:
+def write_version(path: Path, version: str, name: str = "largest") -> None:
     """A bundle whose score is the largest value of the window; two versions of it have the same inputs."""
     graph = Graph()
     largest = graph.add("ReduceMax", "window", axes=[1, 2], keepdims=1)
     graph.add("Reshape", largest, graph.constant([-1, 1], "int64"), to="anomaly_score")
     model = graph.model("largest", ("window", ["batch", WINDOW, 2]), {"anomaly_score": ["batch", 1]})
     manifest = Manifest(
-        name="largest",
+        name=name,
         version=version,
         kind="anomaly",
         channels=(Channel(name="t"), Channel(name="p")),

@@ -81,7 +81,7 @@ def replay(
             if file is None:
                 batches = run.of_journal(on_read, use_config=use_config)
             else:
-                rows = read_messages(file, layout, topic or _packed_topic(settings), on_read)
+                rows = read_messages(file, layout, topic or _packed_topic(config, settings), on_read)
                 batches = run.of_messages(rows)
             seen: defaultdict[str, set[str]] = defaultdict(set)
             summary = _consume(batches, out, recording, seen)
@@ -144,12 +144,13 @@ def _check_extras(file: Path | None, out: Path | None, plot: Path | None) -> Non
                 raise UserError(msg) from error
 
 
-def _packed_topic(settings: EdgeConfig) -> str:
+def _packed_topic(config: Path, settings: EdgeConfig) -> str:
     """A topic that CONFIG reads: of a JSON template without {channel} if there is one. Raises UserError."""
     plain = [topic for topic in settings.topics if (topic.format, topic.compression) == ("json", "none")]
     templates = [topic.template for topic in plain if "{channel}" not in topic.template]
     if not templates:
-        msg = "no JSON template in `topics` is without {channel} (allowed: add one, such as 'factory/{line}/{asset}')"
+        allowed = "(allowed: add one, such as 'factory/{line}/{asset}')"
+        msg = f"{config}: topics: no JSON template is without {{channel}}, as rows of many channels need one {allowed}"
         raise UserError(msg)
     return re.sub(r"\{(?!asset\})[a-z_]+\}", "replay", templates[0])
 

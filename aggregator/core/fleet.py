@@ -129,6 +129,11 @@ def _warnings(state: State | None, said: Said) -> Iterable[str]:
     if _is_provider_first(state, said) is False:
         reasons = sorted({model.provider_reason for model in state.models} - {""}) if state else []
         yield f"models do not run on {_wanted(state)}" + "".join(f": {reason}" for reason in reasons[:1])
+    refused = state.refused_models if state else ()
+    if out := sorted(model.name for model in refused if not model.serves):
+        yield f"models out of service: {', '.join(out)}"
+    if old := sorted(model.name for model in refused if model.serves):
+        yield f"models whose file cannot be used, the bundle of before serves: {', '.join(old)}"
     if said["clock_is_behind"]:
         yield "its clock was set back"
     if (said["lag_s"] or 0) > _LATE_S:

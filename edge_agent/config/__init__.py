@@ -46,8 +46,6 @@ NEEDS_RESTART = (
     "inference.require",
     "inference.run_timeout_s",
     "inference.gpu_memory_bytes",
-    "inference.trusted_keys",
-    "inference.allow_unsigned",
     "journal",
     "outbox.max_bytes",
     "outbox.when_full",

@@ -43,6 +43,10 @@ class Inference(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> "Inference":
+        twice = sorted({name for name in self.providers if self.providers.count(name) > 1})
+        if twice:
+            msg = f"providers {list(self.providers)}: {twice[0]!r} stands there more than once: name each once"
+            raise ValueError(msg)
         if "auto" in self.providers and len(self.providers) > 1:
             msg = f"providers {list(self.providers)}: 'auto' stands alone, or not at all"
             raise ValueError(msg)

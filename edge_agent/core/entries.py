@@ -84,16 +84,25 @@ class Engine(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """A model whose file cannot be used. `reason`: file, key, why, and what helps."""
+
+    model: str
+    reason: str
+
+
 class Configured(msgspec.Struct, tag="configured", kw_only=True):
     """The configuration that holds from here on: the EdgeConfig as JSON, and the digest of each model file.
 
-    All models that it names are in service from here on.
+    All models that it names are in service from here on. A file that is `refused` has the digest that served for it
+    before, or none: then its model is left out.
     """
 
     arrival_ns: int
     config: str
     digests: dict[str, str]
     engines: dict[str, Engine] = {}  # by digest
+    refused: dict[str, Refused] = {}  # by file
 
 
 class Withdrawn(msgspec.Struct, tag="withdrawn", kw_only=True):

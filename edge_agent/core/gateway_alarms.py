@@ -1,7 +1,8 @@
 """Alarms of the gateway itself: the asset is its name.
 
     inference-provider              a model runs on another provider than the first wanted one
-    model-out-of-service/<model>    a model failed: its windows are not scored
+    model-out-of-service/<model>    a model failed: its windows are not scored; or its file cannot be used: the bundle
+                                    that served before does, if there is one
 
 They are told by the journal (`Configured`, `Withdrawn`) and by nothing else, so a replay gives the same ones.
 """

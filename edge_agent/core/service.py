@@ -63,8 +63,8 @@ class Service:
         for watch in before.values():
             watch.grow(self._catalogue)
         watched = {digest: watch.is_watched for digest, watch in before.items()}
-        wanted = sorted({entry.digests[str(path)] for rule in config.assets for path in rule.models})
-        found = {digest: self._find_model(digest) for digest in wanted}
+        wanted = {entry.digests.get(str(path), "") for rule in config.assets for path in rule.models} - {""}
+        found = {digest: self._find_model(digest) for digest in sorted(wanted)}
         models = {digest: model for digest, model in found.items() if model is not None}
         self._watches = {d: before.get(d) or Watch(d, model, self._counts) for d, model in models.items()}
         for digest, watch in self._watches.items():
@@ -80,7 +80,8 @@ class Service:
             stays = old.is_watched if digest in self._watches else nobody
             left = np.flatnonzero(watched[digest] & ~stays)
             old.leave(left, self._catalogue, entry.arrival_ns, results)
-        results.add_alarms(self._alarms.tell(config.gateway, entry.arrival_ns, self._not_first(entry)))
+        messages = self._not_first(entry) | _refusals(entry)
+        results.add_alarms(self._alarms.tell(config.gateway, entry.arrival_ns, messages))
 
     def withdraw(self, entry: Withdrawn, results: Results) -> None:
         """A model is out of service; unless it has been replaced meanwhile."""
@@ -120,11 +121,21 @@ class Service:
         return {PROVIDER: "; ".join(sorted(reasons))} if reasons else {}
 
 
+def _refusals(entry: Configured) -> dict[str, str]:
+    """An alarm for each model whose file cannot be used."""
+    said: dict[str, list[str]] = {}
+    for path, refused in sorted(entry.refused.items()):
+        digest = entry.digests.get(path)
+        serves = f"{digest[:12]} of before serves" if digest else "scores no windows"
+        said.setdefault(f"{OUT_OF_SERVICE}{refused.model}", []).append(f"{refused.model}: {serves}: {refused.reason}")
+    return {code: "; ".join(messages) for code, messages in said.items()}
+
+
 def _watches(config: EdgeConfig, entry: Configured, digest: str) -> Callable[[str], bool]:
     """Whether the model of this digest watches an asset."""
 
     def watches(asset: str) -> bool:
         rule = config.asset_rule(asset)
-        return rule is not None and any(entry.digests[str(path)] == digest for path in rule.models)
+        return rule is not None and any(entry.digests.get(str(path)) == digest for path in rule.models)
 
     return watches

@@ -25,6 +25,14 @@ class RunningModel(msgspec.Struct, kw_only=True, frozen=True):
     provider_reason: str = ""  # why it is not the first wanted one; empty = it is, or the gateway is an older one
 
 
+class RefusedModel(msgspec.Struct, kw_only=True, frozen=True):
+    """A model whose file cannot be used."""
+
+    name: str = ""
+    reason: str = ""  # the beginning of it: the gateway's alarm and log have the whole
+    serves: str = ""  # digest of the bundle that served before and still does; empty = the model is out of service
+
+
 class State(msgspec.Struct, kw_only=True, frozen=True):
     """One gateway as of its last connection, or its last change of configuration."""
 
@@ -39,6 +47,7 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
     epoch: str = ""  # of its outbox
     config_digest: str = ""  # sha256, hex; equal for gateways whose files differ only in `gateway` and `state_dir`
     models: tuple[RunningModel, ...] = ()
+    refused_models: tuple[RefusedModel, ...] = ()
     providers_wanted: tuple[str, ...] = ()  # in order of preference
     python: str = ""
     onnxruntime: str = ""

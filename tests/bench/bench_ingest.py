@@ -9,7 +9,6 @@ full batch is in the outbox. Medians of the passes; the ratios are what counts.
 """
 
 import multiprocessing
-import signal
 import statistics
 import subprocess
 import sys
@@ -111,8 +110,7 @@ def through_agent(broker: Broker, folder: Path) -> Iterator[None]:
         yield
         while scraped(port, "tocsin_edge_rows_sealed_total") <= MESSAGES - 5000:
             time.sleep(0.05)
-        agent.signal(signal.SIGTERM)
-        agent.wait(30)
+        agent.stop()
 
 
 class NoJournal:

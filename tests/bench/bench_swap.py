@@ -9,7 +9,6 @@ model: reading, checking, loading and trying it, beside the old one that serves.
 outbox: each must have one score, of one of the versions.
 """
 
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -46,8 +45,7 @@ def main() -> None:
                     took_s.append(swap(agent, versions, number, bundle))
             expected = ASSETS * (load.frames - swaps.WINDOW)
             eventually(lambda: sum(scored(folder)[0].values()) >= expected, f"{expected} windows", every_s=0.5)
-            agent.signal(signal.SIGTERM)
-            agent.wait(10)
+            agent.stop()
         found = judged(folder, ASSETS, load.frames)
     median_ms, slowest_ms = (round(1000 * float(np.quantile(took_s, q)), 1) for q in (0.5, 1.0))
     if as_json:

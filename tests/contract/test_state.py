@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract.batch import VERSION, ContractError
-from models.contract.state import MAX_STATE_BYTES, RunningModel, State, decode_state, encode_state
+from models.contract.state import MAX_STATE_BYTES, RefusedModel, RunningModel, State, decode_state, encode_state
 
 texts = st.text(max_size=20)
+refused = st.builds(RefusedModel, name=texts, reason=texts, serves=texts)
 models = st.builds(RunningModel, name=texts, version=texts, digest=texts, provider=texts, provider_reason=texts)
 states = st.builds(
     State,
@@ -23,6 +24,7 @@ states = st.builds(
     epoch=texts,
     config_digest=texts,
     models=st.lists(models, max_size=3).map(tuple),
+    refused_models=st.lists(refused, max_size=3).map(tuple),
     providers_wanted=st.lists(texts, max_size=2).map(tuple),
     python=texts,
     onnxruntime=texts,

@@ -10,7 +10,7 @@ from aggregator.core.fleet import Gateway, Life, Member, fleet, summary
 from aggregator.core.views import Row
 from aggregator.metrics import Metrics
 from models.contract.schema import HEARTBEAT
-from models.contract.state import RunningModel, State
+from models.contract.state import RefusedModel, RunningModel, State
 
 DOCS = Path(__file__).parents[2] / "docs" / "fleet.md"
 SECOND = 1_000_000_000
@@ -101,6 +101,15 @@ def test_a_gateway_that_chooses_its_provider_itself_is_warned_of_only_with_its_o
     models = (RunningModel(name="wear", provider=provider, provider_reason=reason),)
     found = one(State(online=True, since_ns=BORN, models=models, providers_wanted=wanted), beat(1))
     assert (found.is_provider_first, found.warnings) == (not warnings, warnings)
+
+
+def test_it_warns_of_models_whose_file_cannot_be_used() -> None:
+    refused = (RefusedModel(name="wear", reason="cut"), RefusedModel(name="heat", reason="cut", serves="ab"))
+    found = one(State(online=True, since_ns=BORN, refused_models=refused), beat(1))
+    assert found.warnings == (
+        "models out of service: wear",
+        "models whose file cannot be used, the bundle of before serves: heat",
+    )
 
 
 def test_a_gateway_without_models_has_no_provider_to_warn_of() -> None:

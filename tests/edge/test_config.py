@@ -124,6 +124,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("{line}/{asset}", "+/{asset}", "topics[0]", "allowed are a plain name"),
     ("[[assets]]\n", '[inference]\nproviders = ["cpu"]\nrequire = "cuda"\n[[assets]]\n', "inference", "not among"),
     ("[[assets]]\n", '[inference]\nrequire = "tensorrt"\n[[assets]]\n', "inference", "'auto' never tries it"),
+    ("[[assets]]\n", '[inference]\nproviders = ["cpu", "cpu"]\n[[assets]]\n', "inference", "name each once"),
     ("[[assets]]\n", '[inference]\nproviders = ["tpu"]\n[[assets]]\n', "inference.providers[0]", "'cuda' or 'cpu'"),
     ("[[assets]]\n", "[inference]\nproviders = []\n[[assets]]\n", "inference.providers", "at least 1 long"),
     ("[[assets]]\n", '[uplink]\nprotocol = "3.1.1"\n[[assets]]\n', "uplink.protocol", "allowed: '5'"),
@@ -202,7 +203,7 @@ def test_trusted_keys_are_counted_from_the_files_folder_and_nothing_unsigned_run
     assert not config.inference.allow_unsigned
 
 
-def test_how_windows_are_batched_is_all_of_inference_that_can_change_without_a_restart() -> None:
+def test_of_inference_only_batches_and_trust_can_change_without_a_restart() -> None:
     fixed = {name.removeprefix("inference.") for name in NEEDS_RESTART if name.startswith("inference.")}
     assert "inference" not in NEEDS_RESTART
-    assert set(Inference.model_fields) - fixed == {"max_batch", "max_wait_s"}
+    assert set(Inference.model_fields) - fixed == {"max_batch", "max_wait_s", "trusted_keys", "allow_unsigned"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.config import EdgeConfig
 from edge_agent.core import state
-from edge_agent.core.entries import Configured, Engine, JournalEntry, Tick, Withdrawn
+from edge_agent.core.entries import Configured, Engine, JournalEntry, Refused, Tick, Withdrawn
 from edge_agent.core.pipeline import Pipeline
 from edge_agent.core.readings import Value
 from edge_agent.core.results import Results
@@ -20,6 +20,7 @@ from tests.edge.models import Chain, Failing, Mean, NeverNegative, mean
 from tests.edge.test_pipeline import CONFIG, MS, SECOND, T0, Arrival, Item, Rows, data, entries_of, journals, rows_of
 
 NONE: Mapping[str, Engine] = {}
+NOT_REFUSED: Mapping[str, Refused] = {}
 WAITS_S = (0.0, 0.4, 1.0, 60.0)
 
 
@@ -29,14 +30,21 @@ def configured(
     max_batch: int = 4096,
     *,
     engines: Mapping[str, Engine] = NONE,
+    refused: Mapping[str, Refused] = NOT_REFUSED,
     arrival_ns: int = T0,
     **rule: Any,
 ) -> Configured:
-    """Assets a* and b* are watched by all models; `models`: path -> digest; `rule`: else of both."""
+    """Assets a* and b* are watched by all models; `models`: path -> digest, "" = none; `rule`: else of both."""
     rules = [each.model_copy(update={"models": tuple(models)} | rule) for each in CONFIG.assets]
     inference = {"max_wait_s": max_wait_s, "max_batch": max_batch}
     config = EdgeConfig.model_validate(CONFIG.model_dump() | {"assets": rules, "inference": inference})
-    return Configured(arrival_ns=arrival_ns, config=config.model_dump_json(), digests=models, engines=dict(engines))
+    return Configured(
+        arrival_ns=arrival_ns,
+        config=config.model_dump_json(),
+        digests={path: digest for path, digest in models.items() if digest},
+        engines=dict(engines),
+        refused=dict(refused),
+    )
 
 
 class Life:
@@ -253,6 +261,36 @@ def test_a_provider_that_is_not_the_first_wanted_rings_until_a_configuration_in_
     closed = life.results.alarms[-1]
     assert (len(life.results.alarms), closed.is_open, closed.id) == (2, False, opened.id)
     assert closed.time_ns > opened.time_ns
+
+
+def test_a_model_whose_file_cannot_be_used_rings_until_it_can_and_all_else_goes_on() -> None:
+    out = {"one": Refused("mean", "one: is not signed"), "two": Refused("chain", "two: was cut")}
+    life = Life(both()).run(configured({"one": "", "two": "d2"}, refused=out), data(T0, readings("a1", [1.0, 2.0])))
+    life.restore()
+    assert [(alarm.asset, alarm.code, alarm.is_open, alarm.message) for alarm in life.results.alarms] == [
+        ("g", "model-out-of-service/mean", True, "mean: scores no windows: one: is not signed"),
+        ("g", "model-out-of-service/chain", True, "chain: d2 of before serves: two: was cut"),
+    ]
+    life.run(configured({"one": "", "two": "d2"}, refused=out))
+    assert len(life.results.alarms) == 2
+    life.run(configured({"one": "d1", "two": "d2"}, refused={"two": out["two"]}))
+    assert [alarm.is_open for alarm in life.results.alarms] == [True, True, False]
+    assert life.results.alarms[-1].id == life.results.alarms[0].id
+    found = life.run(data(T0 + SECOND, readings("a1", [1.0, 2.0, 3.0], 2))).end()
+    assert {row[0][1] for row in found.scores} == {"mean", "chain"}  # type: ignore[index]
+
+
+@given(journals(), st.frozensets(st.integers(1, 40)), st.integers(0, 20))
+@settings(deadline=None, max_examples=15)
+def test_a_journal_with_refused_files_gives_the_same_results_however_it_is_replayed(
+    arrivals: list[Arrival], restarts: frozenset[int], at: int
+) -> None:
+    entries = entries_of(arrivals, [])
+    out = {"one": Refused("mean", "is not signed")}
+    mended = configured(TWO, arrival_ns=entries[min(at, len(entries) - 1)].arrival_ns)
+    journal = [configured({"one": "", "two": "d2"}, refused=out), *entries[:at], mended, *entries[at:]]
+    expected = Life(both()).run(*journal).end()
+    assert Life(both()).run(*journal, at_once=7, restarts=restarts).end() == expected
 
 
 def test_a_journal_of_an_agent_that_knew_of_no_providers_rings_no_alarm() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_agent.core import state
-from edge_agent.core.entries import Configured, Data, Engine, JournalEntry, Tick, Withdrawn, decode_entry, encode_entry
+from edge_agent.core.entries import (
+    Configured,
+    Data,
+    Engine,
+    JournalEntry,
+    Refused,
+    Tick,
+    Withdrawn,
+    decode_entry,
+    encode_entry,
+)
 from edge_agent.core.readings import Readings, Waveform
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -130,6 +141,7 @@ entries: st.SearchStrategy[JournalEntry] = st.one_of(
         config=st.text(max_size=9),
         digests=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
         engines=st.dictionaries(st.text(max_size=3), st.builds(Engine, st.text(max_size=3), st.text(max_size=3))),
+        refused=st.dictionaries(st.text(max_size=3), st.builds(Refused, st.text(max_size=3), st.text(max_size=3))),
     ),
     st.builds(Withdrawn, arrival_ns=INT64, digest=st.text(max_size=3), reason=st.text(max_size=3)),
     st.builds(Data.of, INT64, readings, st.lists(waveforms, max_size=2)),
@@ -140,6 +152,11 @@ entries: st.SearchStrategy[JournalEntry] = st.one_of(
 @settings(deadline=None)
 def test_an_entry_comes_back_equal_from_its_bytes(entry: JournalEntry) -> None:
     assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_a_configuration_of_an_agent_that_knew_neither_engines_nor_refused_files_is_read() -> None:
+    content = msgspec.msgpack.encode({"type": "configured", "arrival_ns": 1, "config": "{}", "digests": {"a": "b"}})
+    assert decode_entry(content) == Configured(arrival_ns=1, config="{}", digests={"a": "b"})
 
 
 @given(entries, st.data())

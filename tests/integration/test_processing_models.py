@@ -10,7 +10,7 @@ from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
 from edge_agent.adapters.system_clock import SystemClock
 from edge_agent.core import state
-from edge_agent.core.entries import Configured, Engine, JournalEntry, Withdrawn
+from edge_agent.core.entries import Configured, Engine, JournalEntry, Refused, Withdrawn
 from edge_agent.core.intake import DeadLetter
 from edge_agent.metrics import Metrics
 from edge_agent.ports import NoRoomError
@@ -129,6 +129,17 @@ def test_after_a_snapshot_of_an_earlier_version_and_models_that_are_gone_no_read
     assert after.readings == 20
     assert after.scores > 10
     assert after.serving[-1] == {"d2"}
+
+
+def test_the_alarm_about_a_file_of_a_first_start_is_not_lost_and_not_repeated(tmp_path: Path) -> None:
+    out = configured({"m": ""}, refused={"m": Refused("mean", "was cut")})
+    assert [(a.code, a.is_open) for a in Life(tmp_path, lambda _digest: None, out, []).alarms] == [
+        ("model-out-of-service/mean", True)
+    ]
+    again = Life(tmp_path, lambda _digest: None, out, [*READINGS])
+    assert (len(again.alarms), again.readings, again.scores) == (1, len(READINGS), 0)
+    mended = Life(tmp_path, {"d": Mean("mean", 1, ("t",))}.get, BEGIN, [])
+    assert [alarm.is_open for alarm in mended.alarms] == [True, False]
 
 
 def test_the_alarm_about_a_provider_of_a_first_start_is_not_lost_and_not_repeated(tmp_path: Path) -> None:

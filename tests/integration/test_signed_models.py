@@ -40,20 +40,41 @@ def test_an_agent_runs_what_is_signed_and_refuses_what_is_not(tmp_path: Path, mo
         agent.signal(signal.SIGHUP)
         eventually(lambda: agent.says("one that was cut or changed"), "a model that was tampered with is refused")
         model.write_bytes(signed)
-        agent.signal(signal.SIGTERM)
-        assert agent.wait(10) == 0
+        assert agent.stop() == 0
     assert json.loads(run_cli("edge_agent.cli", "check", str(config), "--json").stdout)["ok"]
     shutil.copy(ZOO / "pump.bundle", model)
     checked = run_cli("edge_agent.cli", "check", str(config), "--json")
     (fault,) = json.loads(checked.stdout)["faults"]
     assert (checked.returncode, "pump.bundle: is not signed; trusted are" in fault) == (2, True)
-    agent.start()
-    assert agent.wait(20) == 2
-    assert agent.says("pump.bundle: is not signed; trusted are")
     recorded = tmp_path / "d.csv"
     recorded.write_text("time,speed\n2024-01-01T00:00:00,1\n")
     replayed = run_cli("tocsin.edge", "replay", str(config), str(recorded))
     assert (replayed.returncode, "pump.bundle: is not signed" in replayed.stderr) == (2, True)
+
+
+def test_a_key_that_is_taken_back_takes_its_models_out_of_a_running_agent_and_out_of_what_it_keeps(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    assert mosquitto.port
+    (tmp_path / "other").mkdir()
+    model = Path(shutil.copy(ZOO / "pump.bundle", tmp_path))
+    leaked, other = sign_files(tmp_path, model), sign_files(tmp_path / "other")
+    config = tmp_path / "edge.toml"
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        edge(tmp_path, broker.port, models=[model], inference=leaked, period_s=0.5) as agent,
+    ):
+        eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
+        shutil.copy(ZOO / "pump.bundle", model)
+        agent.kill()
+        agent.start()
+        eventually(lambda: agent.says("the bundle of before serves"), "the kept copy is signed")
+        eventually(lambda: agent.log.read_text().count('"event": "started"') == 2, "agent up again")
+        config.write_text(config.read_text().replace(leaked, other))
+        agent.signal(signal.SIGHUP)
+        eventually(lambda: agent.says("it scores nothing"), "neither file nor copy serves")
+        eventually(lambda: agent.says('{"models": [], "event": "configuration reloaded"'), "the reload is taken over")
+        assert agent.stop() == 0
 
 
 def test_a_model_of_the_journal_that_is_trusted_no_more_keeps_no_agent_from_starting(
@@ -97,6 +118,5 @@ def ran(agent: Process) -> str:
     with agent:
         up = "connected to the sensor broker"
         eventually(lambda: up in agent.log.read_text().removeprefix(before), "agent up")
-        agent.signal(signal.SIGTERM)
-        assert agent.wait(10) == 0
+        assert agent.stop() == 0
     return agent.log.read_text()

@@ -2,10 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests import swaps
 from tests.agents import edge, eventually
@@ -13,13 +10,6 @@ from tests.servers import Mosquitto
 from tests.swaps import Load, Swapped, judged, swap, write_version
 
 ASSETS, RATE_HZ = 5, 100.0
-
-
-@pytest.fixture
-def broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as server:
-        yield server
-    assert mosquitto.port != server.port
 
 
 def swapped(folder: Path, port: int, times: int, kills: frozenset[int]) -> Swapped:
@@ -47,8 +37,7 @@ def swapped(folder: Path, port: int, times: int, kills: frozenset[int]) -> Swapp
                 time.sleep(0.05)
         expected = ASSETS * (load.frames - swaps.WINDOW)
         eventually(lambda: sum(swaps.scored(folder)[0].values()) >= expected, f"{expected} windows", every_s=0.2)
-        agent.signal(signal.SIGTERM)
-        assert agent.wait(10) == 0
+        assert agent.stop() == 0
     return judged(folder, ASSETS, load.frames)
 
 

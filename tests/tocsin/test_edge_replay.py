@@ -173,6 +173,12 @@ def test_a_fault_is_named_with_what_is_allowed(config: Path, arguments: list[str
     assert bool(done.stdout) == any(word.startswith("--plot-") for word in arguments)  # the numbers are there by then
 
 
+def test_without_a_template_for_rows_of_many_channels_the_file_and_its_key_are_named(config: Path) -> None:
+    config.write_text(CONFIG.replace(', { template = "factory/{line}/{asset}" }', ""))
+    done = run(config, "tank.csv")
+    assert (done.exit_code, f"{config}: topics: no JSON template is without {{channel}}" in done.stderr) == (2, True)
+
+
 def test_the_end_of_a_file_reports_what_was_kept_back_and_is_no_silence(config: Path) -> None:
     """Two channels: `level` looks for silence, `slow` is reported where its line ends."""
     rules = """[

@@ -29,8 +29,8 @@ from tocsin.demo.view import view
 from tocsin.errors import UserError
 from tocsin.plant.ledger import read_ledger
 
-_READY_S = 30.0
-_STORED_S = 15.0
+_READY_S = 60.0
+_STORED_S = 60.0  # a machine that is busy loses nothing, it takes longer
 _POLL_S = 0.25
 
 

@@ -41,7 +41,7 @@ def _health(rows: Sequence[Row]) -> RenderableType:
 def _alarms(rows: Sequence[Row]) -> RenderableType:
     if not rows:
         return Text("\nNo alarm is open.", "green")
-    lines = [Text(f"\n{len(rows)} open alarms", "bold red")]
+    lines = [Text(f"\n{len(rows)} open alarm{'s' * (len(rows) > 1)}", "bold red")]
     lines += [Text(f"  {row['asset']}: {row['message']}", "red") for row in rows]
     return Group(*lines)
 

@@ -1,13 +1,13 @@
-"""Bundles by digest in one folder, so that a journal can be replayed with the models it was made with."""
+"""The models that are in memory: bundles are checked, kept (kept.py), loaded once each, and let go."""
 
-import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
+from edge_agent.adapters.inference.kept import KeptBundles
 from edge_agent.adapters.inference.loading import Bounds
 from edge_agent.adapters.inference.model import OnnxModel
 from edge_agent.adapters.inference.runtime import OnnxRuntime, Runtime
@@ -31,66 +31,100 @@ class Adopted(NamedTuple):
     reason: str  # why that is not the first one wanted; empty: it is
 
 
+class Adoption(NamedTuple):
+    """What became of some files."""
+
+    adopted: dict[Path, Adopted]
+    refused: dict[Path, str]  # why
+
+
 class ModelShelf:
-    """Keeps bundles, and loads them once each. Raises StartError when ONNX Runtime is not there as it must be."""
+    """Keeps bundles, and loads them once each. Raises StartError when ONNX Runtime is not there as it must be.
+
+    `trust` says whose models are run: the keys of the settings, until `rely_on` takes others.
+    """
 
     def __init__(
         self, folder: Path, settings: Inference, *, metrics: Metrics | None = None, runtime: Runtime | None = None
     ) -> None:
         check_wheels()
-        self._folder, self._settings = folder, settings
+        self.kept, self._settings = KeptBundles(folder), settings
         self._loaded: dict[str, OnnxModel] = {}
-        self._trust = Trust.read(settings.trusted_keys, allow_unsigned=settings.allow_unsigned)
-        if settings.allow_unsigned:
-            _log.warning("models are run whoever made them: inference.allow_unsigned is set")
+        self.trust = Trust({})
+        self.rely_on(Trust.read(settings.trusted_keys, allow_unsigned=settings.allow_unsigned))
         self._runtime = runtime or OnnxRuntime(settings, folder / "tensorrt")
         self._bounds, self._metrics = Bounds(), metrics or Metrics()
+
+    def rely_on(self, trust: Trust) -> None:
+        """From here on."""
+        if trust.allow_unsigned and not self.trust.allow_unsigned:
+            _log.warning("models are run whoever made them: inference.allow_unsigned is set")
+        self.trust = trust
 
     def adopt(self, path: Path) -> Adopted:
         """As `adopt_all`, of one."""
         return self.adopt_all([path])[path]
 
     def adopt_all(self, paths: Iterable[Path]) -> dict[Path, Adopted]:
+        """As `adopt_each`. Raises BundleError, a line each, when some are refused."""
+        adopted, refused = self.adopt_each(paths, self.trust)
+        if refused:
+            raise BundleError("\n".join(refused.values()))
+        return adopted
+
+    def adopt_each(self, paths: Iterable[Path], trust: Trust) -> Adoption:
         """Check bundles, keep copies, load them; one that is out of service gets another chance.
 
-        All copies are on disk for good when this returns. Raises BundleError, StartError.
+        All copies are on disk for good when this returns. Raises StartError.
         """
+        adopted: dict[Path, Adopted] = {}
+        refused: dict[Path, str] = {}
         # The disk takes as long as the proofs do, and writes some files as fast as one.
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix="keep-bundle") as disk:
             keeping: dict[str, Future[None]] = {}
-            adopted = {path: self._adopt(path, disk, keeping) for path in paths}
-            for kept in keeping.values():
-                kept.result()
-        if keeping:
-            _sync(self._folder)
-        return adopted
+            for path in paths:
+                try:
+                    bundle = read_bundle(path, trust.check)
+                    self._start_keeping(bundle, disk, keeping)
+                    adopted[path] = self._adopt(bundle, str(path))
+                except BundleError as error:
+                    refused[path] = str(error)
+        faults = self._make_durable(keeping)
+        for path, one in adopted.items():
+            if one.digest in faults:
+                cure = "make room, or give the agent the right to write"
+                refused[path] = f"{path}: no copy can be kept: {faults[one.digest]}: {cure}"
+        return Adoption({path: one for path, one in adopted.items() if path not in refused}, refused)
 
-    def _adopt(self, path: Path, disk: ThreadPoolExecutor, keeping: dict[str, Future[None]]) -> Adopted:
-        bundle = read_bundle(path, self._trust.check)
-        digest, content = bundle.digest, bundle.to_bytes()
-        if digest not in keeping and not _holds(self._kept(digest), content):
-            keeping[digest] = disk.submit(self._keep, content, self._kept(digest))
-        model = self._loaded.get(digest)
-        if model is None or model.failure:
-            model = self._loaded[digest] = self._load(bundle)
-        required = self._settings.require
-        if required and model.provider != required:
-            # Without a reason it is on the first that was wanted, which is another one.
-            why = model.reason or self._runtime.why_not(required) or "it comes first in inference.providers"
-            msg = f"inference.require = {required!r}, but {path} runs on {model.provider}: {why}"
-            raise StartError(msg)
-        return Adopted(digest, model.provider, model.reason)
+    def adopt_kept(self, digests: Mapping[Path, str], trust: Trust) -> Adoption:
+        """Load kept bundles in place of files. Raises StartError."""
+        adopted: dict[Path, Adopted] = {}
+        refused: dict[Path, str] = {}
+        for path, digest in digests.items():
+            try:
+                adopted[path] = self._adopt(self._read_kept(digest, trust), f"the bundle of before for {path}")
+            except BundleError as error:
+                refused[path] = str(error)
+        return Adoption(adopted, refused)
+
+    def is_trusted(self, digest: str, trust: Trust) -> bool:
+        """Whether a kept bundle may be run."""
+        try:
+            self._read_kept(digest, trust)
+        except BundleError:
+            return False
+        return True
 
     def find(self, digest: str) -> OnnxModel:
         """The model of a digest. Raises BundleError when the shelf has none, StartError when it runs nowhere."""
         model = self._loaded.get(digest)  # looked up once: another thread may unload it meanwhile
         if model is None:
-            model = self._loaded[digest] = self._load(self._read_kept(digest))
+            model = self._loaded[digest] = self._load(self._read_kept(digest, self.trust))
         return model
 
     def manifest(self, digest: str) -> Manifest:
         """Of a kept bundle, whoever signed it: to say what it was, not to run it. Raises BundleError."""
-        return self._read_kept(digest, is_to_run=False).manifest
+        return self._read_kept(digest).manifest
 
     def keep_only(self, digests: Collection[str]) -> None:
         """Unload all others. They stay in the folder, for a replay."""
@@ -105,6 +139,34 @@ class ModelShelf:
         """The loaded ones."""
         return list(self._loaded.values())
 
+    def _start_keeping(self, bundle: Bundle, disk: ThreadPoolExecutor, keeping: dict[str, Future[None]]) -> None:
+        digest, content = bundle.digest, bundle.to_bytes()
+        if digest not in keeping and not self.kept.holds(digest, content):
+            keeping[digest] = disk.submit(self.kept.keep, digest, content)
+
+    def _make_durable(self, keeping: Mapping[str, Future[None]]) -> dict[str, BaseException]:
+        """Digests that are not on disk for good, and why."""
+        faults = {digest: fault for digest, kept in keeping.items() if (fault := kept.exception())}
+        if keeping.keys() - faults:
+            try:
+                self.kept.sync()
+            except OSError as error:
+                return dict.fromkeys(keeping, error)
+        return faults
+
+    def _adopt(self, bundle: Bundle, label: str) -> Adopted:
+        digest = bundle.digest
+        model = self._loaded.get(digest)
+        if model is None or model.failure:
+            model = self._loaded[digest] = self._load(bundle)
+        required = self._settings.require
+        if required and model.provider != required:
+            # Without a reason it is on the first that was wanted, which is another one.
+            why = model.reason or self._runtime.why_not(required) or "it comes first in inference.providers"
+            msg = f"inference.require = {required!r}, but {label} runs on {model.provider}: {why}"
+            raise StartError(msg)
+        return Adopted(digest, model.provider, model.reason)
+
     def _load(self, bundle: Bundle) -> OnnxModel:
         digest = bundle.digest  # and not the bundle, whose parts would stay in memory
         return OnnxModel(
@@ -113,44 +175,17 @@ class ModelShelf:
             runtime=self._runtime,
             bounds=self._bounds,
             metrics=self._metrics,
-            read=lambda: self._read_kept(digest).model,
+            read=lambda: self._read_kept(digest, self.trust).model,
         )
 
-    def _read_kept(self, digest: str, *, is_to_run: bool = True) -> Bundle:
+    def _read_kept(self, digest: str, trust: Trust | None = None) -> Bundle:
         """A kept bundle that is still what was kept, and, to be run, of a signer still trusted. Raises BundleError."""
 
         def vouch(bundle: Bundle, label: str) -> None:
             if bundle.digest != digest:
                 msg = f"{label}: is another bundle, {bundle.digest}: it was exchanged"
                 raise BundleError(msg)
-            if is_to_run:
-                self._trust.check(bundle, label)
+            if trust is not None:
+                trust.check(bundle, label)
 
-        return read_bundle(self._kept(digest), vouch)
-
-    def _keep(self, content: bytes, kept: Path) -> None:
-        """In one step: after a power cut it is whole or not there."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        with partial.open("wb") as copy:
-            copy.write(content)
-            copy.flush()
-            os.fsync(copy.fileno())
-        partial.replace(kept)
-
-    def _kept(self, digest: str) -> Path:
-        return self._folder / f"{digest}.bundle"
-
-
-def _sync(folder: Path) -> None:
-    """What has been put into a folder stays there after a power cut."""
-    opened = os.open(folder, os.O_RDONLY)
-    os.fsync(opened)
-    os.close(opened)
-
-
-def _holds(file: Path, content: bytes) -> bool:
-    try:
-        return file.read_bytes() == content
-    except OSError:
-        return False
+        return self.kept.read(digest, vouch)
