@@ -84,13 +84,28 @@ class Client(aiomqtt.Client):
         self._client.connect_timeout = _TCP_S
         self.pending_calls_threshold = 100_000  # many are sent together on purpose
         self.on_refused: Callable[[BrokerError], None] = lambda _: None
-        self.on_answer: Callable[[bool], None] = lambda _: None  # to each message: whether anybody was there to hear it
+        self._reasons: dict[int, asyncio.Future[ReasonCode]] = {}
 
     async def listen(self, topic_filter: str, qos: int = 1) -> None:
         """Subscribe. Raises BrokerError when the broker refuses it."""
         for code in await self.subscribe(topic_filter, qos=qos):
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise BrokerError(f"the broker refuses the subscription {topic_filter}: {code}", _RIGHTS)
+
+    async def deliver(self, topic: str, payload: bytes, properties: Properties, timeout_s: float) -> bool:
+        """Publish at QoS 1, and wait for the broker's answer: whether it had anybody to hand the message to.
+
+        Raises aiomqtt.MqttError without one.
+        """
+        sent = self._client.publish(topic, payload, 1, properties=properties)
+        if sent.rc != paho.MQTT_ERR_SUCCESS:
+            raise aiomqtt.MqttCodeError(sent.rc, "Could not publish message")
+        answer = self._reasons[sent.mid] = asyncio.get_running_loop().create_future()
+        try:
+            reason: ReasonCode = await self._wait_for(answer, timeout_s)
+            return reason.value != NO_SUBSCRIBERS
+        finally:
+            del self._reasons[sent.mid]
 
     def abandon(self) -> None:
         """Say goodbye if that is possible, and let go of the socket without waiting."""
@@ -106,9 +121,10 @@ class Client(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties,
     ) -> None:
-        self.on_answer(reason_code.value != NO_SUBSCRIBERS)
         if reason_code.is_failure:
             self.on_refused(_refusal(reason_code, f"the broker refuses a message: {reason_code}"))
+        if (answer := self._reasons.get(mid)) and not answer.done():
+            answer.set_result(reason_code)
         super()._on_publish(client, userdata, mid, reason_code, properties)
         self._hurry()
 

@@ -84,7 +84,6 @@ class Exchange:
         oldest, newest = await asyncio.to_thread(_span, self._outbox, 0)
         self._lanes.connect(oldest, newest, time.monotonic())
         self._heard_s = time.monotonic()
-        client.on_answer = self._answered
         self.is_open = True
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -97,7 +96,6 @@ class Exchange:
             raise fault from fault.__cause__
         finally:
             self.is_open = False
-            client.on_answer = lambda _: None  # a farewell needs nobody to hear it
 
     async def _send(self, client: Client, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -139,16 +137,11 @@ class Exchange:
         properties.ResponseTopic = self._topic["receipt"]
         properties.CorrelationData = f"{self._epoch}:{batch.seq}".encode()
         properties.UserProperty = (topics.OLDEST, str(self._lanes.floor))
-        await client.publish(self._topic["batch"], batch.payload, qos=1, properties=properties, timeout=_PUBACK_S)
-        self._lanes.confirmed(batch.seq, time.monotonic())
-        self._hint.set()
-
-    def _answered(self, is_heard: bool) -> None:
-        """The broker's word on what was published last."""
+        is_heard = await client.deliver(self._topic["batch"], batch.payload, properties, _PUBACK_S)
         if is_heard != self._lanes.is_heard:
             text = "an aggregator listens again" if is_heard else "no aggregator listens; batches wait here"
             _log.info(text) if is_heard else _log.warning(text)
-        self._lanes.answered(time.monotonic(), is_heard=is_heard)
+        self._lanes.confirmed(batch.seq, time.monotonic(), is_heard=is_heard)
         self._hint.set()
 
     async def _receive(self, client: Client) -> None:

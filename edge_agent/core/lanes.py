@@ -137,19 +137,16 @@ class Lanes:
         else:
             self._sent[lane] = self._boundary
 
-    def answered(self, now_s: float, *, is_heard: bool) -> None:
-        """The broker has confirmed a batch, and says whether it had anybody to hand it to. Before `confirmed`."""
+    def confirmed(self, seq: int, now_s: float, *, is_heard: bool) -> None:
+        """The broker has taken the batch. If it had anybody to hand it to, the receipt is waited for from now on."""
         if is_heard and not self.is_heard:
-            for flight in self._flights.values():
-                if flight.is_unheard and flight.due_s < math.inf:  # else it is the one that was heard just now
-                    flight.due_s, flight.is_unheard = now_s, False
+            for one in self._flights.values():
+                if one.is_unheard and one.due_s < math.inf:  # else it is on the wire again
+                    one.due_s, one.is_unheard = now_s, False
         self.is_heard = is_heard
-
-    def confirmed(self, seq: int, now_s: float) -> None:
-        """The broker has taken the batch: from now on its receipt is waited for."""
         if flight := self._flights.get(seq):
-            flight.is_unheard = not self.is_heard
-            flight.due_s = now_s + (flight.wait_s if self.is_heard else _UNHEARD_S)
+            flight.is_unheard = not is_heard
+            flight.due_s = now_s + (flight.wait_s if is_heard else _UNHEARD_S)
 
     def step_aside(self, now_s: float) -> list[int]:
         """Overdue batches that have had their chances and take the place of others: no longer under way."""

@@ -72,7 +72,7 @@ class Gateway:
 
     def confirm_all(self) -> None:
         for seq in self.under_way:
-            self.lanes.confirmed(seq, self.now_s)
+            self.lanes.confirmed(seq, self.now_s, is_heard=True)
 
     def flights(self, lane: Lane) -> list[int]:
         return [seq for way, seq in self.sent if way is lane and seq in self.under_way]
@@ -187,20 +187,27 @@ def test_while_nobody_listens_the_oldest_is_the_probe_and_then_all_go_again_at_o
     lanes.connect(1, 0, 0.0)
     for seq in (1, 2, 3):
         assert lanes.admit(Lane.LIVE, seq, 1)
-        lanes.answered(0.0, is_heard=False)
-        lanes.confirmed(seq, 0.0)
+        lanes.confirmed(seq, 0.0, is_heard=False)
     assert not lanes.has_room(Lane.LIVE)
     for second in (1.0, 2.0, 3.0):
         assert lanes.due(second) == [1]
-        lanes.answered(second, is_heard=False)
-        lanes.confirmed(1, second)
+        lanes.confirmed(1, second, is_heard=False)
     assert lanes.due(4.0) == [1]
-    lanes.answered(4.0, is_heard=True)
-    lanes.confirmed(1, 4.0)
+    lanes.confirmed(1, 4.0, is_heard=True)
     assert lanes.has_room(Lane.LIVE)
     assert lanes.due(4.0) == [2, 3]
     assert lanes.due(4.0 + RESEND_S - 0.1) == []
     assert lanes.due(4.0 + RESEND_S) == [1]
+
+
+def test_a_batch_that_went_unheard_goes_again_as_soon_as_another_one_is_heard() -> None:
+    lanes = Lanes(Limits(8, 10_000, 10_000, RESEND_S))
+    lanes.connect(1, 0, 0.0)
+    assert all(lanes.admit(Lane.LIVE, seq, 1) for seq in (1, 2, 3))
+    lanes.confirmed(1, 0.5, is_heard=False)
+    lanes.confirmed(2, 0.5, is_heard=True)
+    assert lanes.is_heard
+    assert lanes.due(0.5) == [1]
 
 
 def test_the_backlog_keeps_to_its_rate() -> None:
@@ -256,7 +263,7 @@ def test_batches_that_get_no_receipt_do_not_hold_up_the_others_and_go_again(has_
         gateway.pump()
         for seq in {*again, *(gateway.under_way - before)}:
             sent[seq] += 1
-            gateway.lanes.confirmed(seq, gateway.now_s)
+            gateway.lanes.confirmed(seq, gateway.now_s, is_heard=True)
         for seq in gateway.under_way - held:
             gateway.settle(seq)
         gateway.now_s += 1.0
@@ -276,5 +283,5 @@ def test_batches_that_get_no_receipt_do_not_hold_up_the_others_and_go_again(has_
 def test_a_receipt_for_an_unknown_batch_changes_nothing() -> None:
     gateway = run(Limits(4, 1000, 1000, RESEND_S), 1, [("wait", 0)])
     gateway.lanes.settled(99)
-    gateway.lanes.confirmed(99, 0.0)
+    gateway.lanes.confirmed(99, 0.0, is_heard=True)
     assert gateway.lanes.under_way == 1
