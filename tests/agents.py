@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from typer.testing import CliRunner
 
-WAIT_S = 40.0
+WAIT_S = 90.0  # reached only when something is wrong, however busy the machine
 EDGE = "import sys; from edge_agent.cli import app; sys.argv[0] = 'edge'; app()"
 AGGREGATOR = "import sys; from aggregator.cli import app; sys.argv[0] = 'aggregator'; app()"
 _ROOT = Path(__file__).parents[1]
@@ -49,10 +49,15 @@ class Process:
         assert self._child is not None
         self._child.send_signal(number)
 
-    def wait(self, timeout_s: float) -> int:
+    def wait(self) -> int:
         """Its exit code; subprocess.TimeoutExpired when it does not end."""
         assert self._child is not None
-        return self._child.wait(timeout_s)
+        return self._child.wait(WAIT_S)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """`kill -9`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 # Before numpy and scikit-learn come: several threads in each of several workers only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,30 +18,42 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from edge_agent.adapters.inference.cuda_driver import look
 from tests.servers import Influx1, Mosquitto, find_binary
 
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 _SERVERS = ("mosquitto", "influx1")
-# Files of few tests that take long, the longest first: one begun last would run on alone.
+# Files that take long, the longest first, for one begun last would run on alone; those that wait for processes stand
+# among those that compute, so that neither the cores nor the workers have nothing to do.
 _LONG = (
     "chaos/test_chaos.py",
-    "integration/test_real_data.py",
-    "integration/test_main_job.py",
-    "ports/test_uplink_aggregators.py",
-    "integration/test_influx_and_broker_with_aggregator.py",
-    "integration/test_sparkplug.py",
     "tocsin/test_demo.py",
-    "models/test_anomaly_recipes.py",
-    "integration/test_stop_models.py",
-    "integration/test_swap.py",
-    "models/test_nab.py",
     "models/test_cmapss.py",
-    "models/test_autoencoder.py",
-    "integration/test_fleet.py",
-    "tocsin/test_replay_plot.py",
-    "edge/test_signal_path.py",
+    "integration/test_main_job.py",
     "ports/test_link.py",
-    "ports/test_uplink.py",
-    "integration/test_rerun.py",
+    "models/test_anomaly_recipes.py",
+    "ports/test_uplink_aggregators.py",
+    "edge/test_denoise_suite.py",
+    "integration/test_real_data.py",
+    "models/test_nab.py",
+    "integration/test_sparkplug.py",
+    "models/test_streaming.py",
+    "integration/test_fleet.py",
+    "models/test_autoencoder.py",
+    "ports/test_uplink_brokers.py",
+    "edge/test_denoise_oracles.py",
+    "integration/test_stop_models.py",
+    "tocsin/test_replay_live.py",
+    "ports/test_journal_damage.py",
+    "edge/test_signal_path.py",
+    "integration/test_influx_and_broker_with_aggregator.py",
+    "tocsin/test_replay_plot.py",
     "integration/test_three_aggregators.py",
-    "models/test_evaluation.py",
+    "tocsin/test_edge_replay.py",
+    "integration/test_signed_models.py",
+    "ports/test_store_faults.py",
+    "integration/test_doctor.py",
+    "ports/test_sqlite.py",
 )
 
 
@@ -97,6 +110,14 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     """A running MQTT broker. A test that stops it must start it again."""
     _require("mosquitto", "mosquitto")
     with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as server:
+        yield server
+
+
+@pytest.fixture
+def broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
+    """A broker of the test's own: sessions and states that other tests left would mix in."""
+    del mosquitto  # only makes sure that one is installed
+    with Mosquitto(tmp_path / "broker") as server:
         yield server
 
 

@@ -4,20 +4,19 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import mqtt5
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.adapters.link_lean import LeanLink
 from edge_agent.adapters.link_paho import PahoLink
 from edge_agent.config import SensorBroker
 from edge_agent.core.intake import Message
 from edge_agent.ports import SensorLink
+from tests import publishing
 from tests.agents import WAIT_S
 from tests.servers import Mosquitto, find_binary, free_port
 
@@ -53,6 +52,7 @@ class LinkBroker(Mosquitto):
         super().__init__(folder, persistence=persistence)
         self.lines, self.certificates = lines, certificates
         self.tls_port, self.websockets_port = free_port(), free_port()
+        self.listeners += [self.websockets_port] if certificates is None else [self.websockets_port, self.tls_port]
 
     def command(self) -> list[str]:
         super().command()
@@ -143,20 +143,21 @@ def take_rest(link: SensorLink) -> list[Message]:
 
 
 def publish(port: int, payloads: Sequence[bytes], topic: str = TOPIC) -> None:
-    """At QoS 1; returns when the broker has confirmed all."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    client.max_inflight_messages_set(1000)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    for sent in [client.publish(topic, payload, qos=1) for payload in payloads]:
-        sent.wait_for_publish(WAIT_S)
-    client.disconnect()
-    client.loop_stop()
+    """To one topic; returns when the broker has confirmed all."""
+    publishing.publish(port, [(topic, payload) for payload in payloads])
 
 
 def numbered(count: int, first: int = 0) -> list[bytes]:
     """Payloads that can be told apart."""
     return [str(number).encode() for number in range(first, first + count)]
+
+
+def payloads(messages: list[Message]) -> list[bytes]:
+    return [message.payload for message in messages]
+
+
+def words(logs: list[MutableMapping[str, Any]]) -> str:
+    return "\n".join(f"{line['log_level']}: {line['event']} {line.get('cure', '')}" for line in logs)
 
 
 class FakeServer:
@@ -173,6 +174,11 @@ class FakeServer:
     def say(self, content: bytes) -> None:
         """To the newest connection."""
         self._open[-1].sendall(content)
+
+    def hear(self) -> bytes:
+        """What comes next on the newest connection."""
+        self._open[-1].settimeout(WAIT_S)
+        return self._open[-1].recv(1 << 16)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -15,7 +15,7 @@ from random import SystemRandom
 from types import TracebackType
 from typing import Self
 
-START_S = 30.0
+START_S = 90.0
 _LENT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
 _given: set[int] = set()
@@ -121,6 +121,7 @@ class Mosquitto(Server):
     def __init__(self, folder: Path, *, persistence: bool = False) -> None:
         super().__init__(folder)
         self.persistence = persistence
+        self.listeners = [self.port]  # it opens one after the other
 
     def command(self) -> list[str]:
         lines = [
@@ -141,7 +142,8 @@ class Mosquitto(Server):
 
     def is_up(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            for port in self.listeners:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             return False
         return True

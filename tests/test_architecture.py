@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,12 +131,14 @@ def read_imports(path: Path, source: str) -> Iterator[Import]:
                 yield Import(module, path, node.lineno, f"{node.module}.{alias.name}")
 
 
-ALL = [found for path in files(*HOUSES) for found in read_imports(path, (ROOT / path).read_text())]
+@cache  # only the worker that runs these tests needs it
+def every() -> list[Import]:
+    return [found for path in files(*HOUSES) for found in read_imports(path, (ROOT / path).read_text())]
 
 
 def within(*modules: str) -> list[Import]:
     """The imports made inside these modules or packages."""
-    return [i for i in ALL if any(i.importer == m or i.importer.startswith(m + ".") for m in modules)]
+    return [i for i in every() if any(i.importer == m or i.importer.startswith(m + ".") for m in modules)]
 
 
 def assert_none(wrong: Iterable[Import]) -> None:
@@ -201,31 +204,31 @@ def test_only_the_wiring_knows_the_adapters() -> None:
         return found.importer not in WIRING and not found.is_within(shared)
 
     adapters = ("edge_agent.adapters", "aggregator.adapters")
-    assert_none(i for i in ALL if i.is_within(adapters) and is_wrong(i))
+    assert_none(i for i in every() if i.is_within(adapters) and is_wrong(i))
 
 
 def test_training_libraries_are_imported_only_by_the_model_kit() -> None:
     kit = ("models.training", "models.evaluation")
-    assert_none(i for i in ALL if i.is_within(TRAINING) and i not in within(*kit))
+    assert_none(i for i in every() if i.is_within(TRAINING) and i not in within(*kit))
 
 
 def test_pytorch_is_imported_only_by_deep_recipes_and_what_they_share() -> None:
     deep = "models.training.deep"
     recipes = within(*DEEP_RECIPES)
-    assert_none(i for i in ALL if i.is_within(["torch"]) and i not in [*recipes, *within(deep)])
-    assert_none(i for i in ALL if i.is_within([deep]) and i not in [*recipes, *within(deep)])
+    assert_none(i for i in every() if i.is_within(["torch"]) and i not in [*recipes, *within(deep)])
+    assert_none(i for i in every() if i.is_within([deep]) and i not in [*recipes, *within(deep)])
     # Each other, and the benchmark that a deep recipe is run on.
     users = [*recipes, *within("models.evaluation.cmapss")]
-    assert_none(i for i in ALL if i.is_within(DEEP_RECIPES) and i not in users)
+    assert_none(i for i in every() if i.is_within(DEEP_RECIPES) and i not in users)
 
 
 def test_the_influxdb_client_is_imported_only_by_the_aggregators_adapters() -> None:
-    assert_none(i for i in ALL if i.is_within(["influxdb_client"]) and i not in within("aggregator.adapters"))
+    assert_none(i for i in every() if i.is_within(["influxdb_client"]) and i not in within("aggregator.adapters"))
 
 
 def test_onnx_runtime_is_imported_only_where_models_are_run() -> None:
     places = within("edge_agent.adapters.inference", "models.training", "models.evaluation")
-    assert_none(i for i in ALL if i.is_within(["onnxruntime"]) and i not in places)
+    assert_none(i for i in every() if i.is_within(["onnxruntime"]) and i not in places)
 
 
 def test_libraries_for_files_and_pictures_are_imported_only_by_the_replay_and_the_plot_of_an_answer() -> None:
@@ -233,7 +236,7 @@ def test_libraries_for_files_and_pictures_are_imported_only_by_the_replay_and_th
         "tocsin.replaying", "tocsin.model_fetch", "aggregator.output.plot",
         "models.training.data.parquet", "models.evaluation.report.charts",
     )  # fmt: skip
-    assert_none(i for i in ALL if i.is_within(["matplotlib", "polars"]) and i not in places)
+    assert_none(i for i in every() if i.is_within(["matplotlib", "polars"]) and i not in places)
 
 
 def test_no_file_of_the_product_is_longer_than_a_person_reads() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
 _TETHER = ("setpriv", "--pdeathsig", "KILL")
-_LOOK_S, _RESTART_S, _WAIT_S = 0.2, 0.5, 20.0
+_LOOK_S, _RESTART_S, _WAIT_S = 0.2, 0.5, 90.0
 
 
 class Child:

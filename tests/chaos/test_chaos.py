@@ -11,7 +11,7 @@ from tests.servers import Influx1, Mosquitto
 
 SEED, FAULTS_S, GAP_S = 2, 34.0, 0.65
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

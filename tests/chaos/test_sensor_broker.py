@@ -14,6 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.agents import eventually
+from tests.publishing import publish
 from tests.servers import Mosquitto
 
 CONF = (Path(__file__).parents[2] / "deploy" / "mosquitto-gateway.conf").read_text(encoding="utf-8")
@@ -57,22 +58,12 @@ def leave(client: mqtt.Client) -> None:
     client.loop_stop()
 
 
-def publish(port: int) -> None:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    sent = [client.publish("factory/a", str(number).encode(), qos=1) for number in range(COUNT)]
-    for message in sent:
-        message.wait_for_publish(30)
-    leave(client)
-
-
 def test_a_restart_in_order_loses_nothing_that_waits_for_the_agent(tmp_path: Path, mosquitto: Mosquitto) -> None:
     del mosquitto  # only makes sure that one is installed
     received: list[bytes] = []
     with GatewayMosquitto(tmp_path / "broker") as broker:
         leave(subscribe(broker.port, received))
-        publish(broker.port)
+        publish(broker.port, [("factory/a", number) for number in range(COUNT)])
         broker.stop()
         broker.start()
         client = subscribe(broker.port, received)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cbor2
 import msgspec
@@ -16,42 +16,11 @@ from hypothesis import strategies as st
 from edge_agent.config import Broker, EdgeConfig
 from edge_agent.core.doctor import Diagnosis, Heard, Log, diagnose
 from edge_agent.core.doctor.draft import draft_of
-from edge_agent.core.doctor.formats import Reading
 from edge_agent.core.doctor.heard import SAMPLE_BYTES
 from edge_agent.core.doctor.rates import nice, pace
-from edge_agent.core.doctor.raw import guess_dtype
-from edge_agent.core.doctor.templates import group_topics
-from edge_agent.core.intake import Entry, Intake, Message
-from edge_agent.core.topics import TopicTemplate
 from models.contract.config_errors import check
+from tests.edge.doctor_senders import SECOND, T0, Payload, drafted, kinds, log_of, read_by, timed
 from tests.sparkplug_node import M, payload
-
-T0 = 1_760_000_000_000_000_000
-SECOND = 1_000_000_000
-Payload = Callable[[int, int], bytes]  # (number, arrival_ns)
-
-
-def log_of(senders: dict[str, Payload], count: int = 20, qos: int = 1, period_ns: int = SECOND) -> Log:
-    log = Log()
-    for number in range(count):
-        for i, (topic, sender) in enumerate(senders.items()):
-            arrival_ns = T0 + number * period_ns + i
-            log.add(Heard(topic, sender(number, arrival_ns), arrival_ns, qos, is_retained=False))
-    return log
-
-
-def drafted(found: Diagnosis) -> EdgeConfig:
-    return check(tomllib.loads(draft_of(found, Broker(), 5.0)), EdgeConfig, "draft")
-
-
-def read_by(config: EdgeConfig, log: Log) -> Entry:
-    intake = Intake(config)
-    assert set(log.topics) == {sample.topic for sample in log.samples()}
-    return intake.take([Message(s.topic, s.payload, T0 + i) for i, s in enumerate(log.samples())])
-
-
-def kinds(found: Diagnosis) -> dict[str, list[tuple[str, str]]]:
-    return {finding.kind: finding.places for finding in found.findings}
 
 
 def value(number: int, arrival_ns: int) -> bytes:
@@ -148,10 +117,6 @@ def one(sender: Payload, topic: str = "plant/pump-1/temperature", **how: int) ->
     return kinds(diagnose(log_of({topic: sender}, **how)))
 
 
-def timed(offset_s: float, number: Callable[[int], float] = float) -> Payload:
-    return lambda n, t: json.dumps({"ts": (t + int(offset_s * SECOND)) // 1_000_000, "value": number(n)}).encode()
-
-
 @pytest.mark.parametrize(
     ("kind", "sender", "detail"),
     [
@@ -221,62 +186,6 @@ def test_the_worst_comes_first() -> None:
     assert set(levels) == {"error", "warning", "note"}
 
 
-SINGLE, MANY = Reading("json", names_channels=False), Reading("json")
-
-
-@pytest.mark.parametrize(
-    ("topics", "expected"),
-    [
-        ({"f/l1/pump1/temp": SINGLE, "f/l2/pump2/speed": SINGLE}, {"f/{level_b}/{asset}/{channel}"}),
-        ({"f/pump1/temp": SINGLE, "f/pump2/temp": SINGLE}, {"f/{asset}/{channel}"}),
-        ({f"t{c}/pump{c}": SINGLE for c in "abcdefghijk"}, {"{asset}/{channel}"}),
-        ({"f/pump1": MANY, "f/pump2": MANY}, {"f/{asset}"}),
-        ({"f/pump1/telemetry": MANY, "f/pump2/status": MANY}, {"f/{asset}/{level_c}"}),
-        ({"f/pump1/telemetry": MANY}, {"f/{asset}/telemetry"}),
-        ({"f/pump1/temp": SINGLE}, {"f/{asset}/{channel}"}),
-        (
-            {"f/pump1/temp": SINGLE, "f/pump2/rpm": SINGLE, "f/pump1/state": MANY},
-            {"f/{asset}/{channel}", "f/{asset}/state"},
-        ),
-        ({"pump1": MANY}, {"{asset}"}),
-        ({"f/p{1}/temp": SINGLE, "f/p{2}/flow": SINGLE}, {"f/{asset}/{channel}"}),
-        ({"f/{x}/pump1": MANY, "f/{x}/pump2": MANY}, {"f/{level_b}/{asset}"}),
-    ],
-)
-def test_levels_that_vary_become_names(topics: dict[str, Reading], expected: set[str]) -> None:
-    groups = group_topics(topics)
-    assert groups.inexpressible == {}
-    assert {group.template for group in groups.groups} == expected
-
-
-@pytest.mark.parametrize("topic", ["a//b", "/a/b", "a/b/"])
-def test_topics_with_an_empty_level_are_said_to_be_out_of_reach(topic: str) -> None:
-    assert list(group_topics({topic: MANY}).inexpressible) == [topic]
-
-
-def test_formats_that_no_template_tells_apart_leave_the_rarer_one_out() -> None:
-    readings = {f"f/pump{i}/temp": SINGLE for i in range(5)} | {"f/pump1/flow": Reading("cbor", names_channels=False)}
-    groups = group_topics(readings)
-    assert list(groups.inexpressible) == ["f/pump1/flow"]
-
-
-_TOPIC = st.lists(st.sampled_from(["a", "b", "p1", "p2", "{x}", "é"]), min_size=1, max_size=4).map("/".join)
-_READING = st.builds(
-    Reading, st.sampled_from(["json", "cbor", "influx-line"]), st.just("none"), st.booleans(), st.just(())
-)
-
-
-@given(readings=st.dictionaries(_TOPIC, _READING, max_size=12))
-def test_each_topic_finds_a_group_that_reads_it_or_is_said_to_find_none(readings: dict[str, Reading]) -> None:
-    groups = group_topics(readings)
-    placed = [topic for group in groups.groups for topic in group.topics]
-    assert sorted([*placed, *groups.inexpressible]) == sorted(readings)
-    for topic in placed:
-        first = next(g for g in groups.groups if TopicTemplate.parse(g.template).read(topic))
-        assert first.reading.format == readings[topic].format
-        assert readings[topic].names_channels or "{channel}" in first.template
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     messages=st.lists(
@@ -314,101 +223,6 @@ def test_memory_is_bounded_however_many_topics_and_messages_come() -> None:
     for i in range(100):
         log.add(Heard(f"t/{i}", b"x" * SAMPLE_BYTES, T0, 1, is_retained=False))
     assert sum(len(sample.payload) for sample in log.samples()) <= 64 * 1024 * 1024
-
-
-@pytest.mark.parametrize("dtype", ["<i2", ">i2", "<i4", ">i4", "<f4", ">f4", "<f8", ">f8"])
-def test_the_type_of_raw_samples_is_guessed(dtype: str) -> None:
-    wave = np.sin(np.arange(512) / 9) * 1000
-    payloads = [(wave * scale).astype(dtype).tobytes() for scale in (1.0, 0.7, 1.3)]
-    assert guess_dtype(payloads) == dtype
-
-
-def test_text_is_never_taken_for_raw_samples() -> None:
-    assert guess_dtype([b"temperature is 21.5 degrees, and rising" * 10]) == ""
-    assert guess_dtype([]) == ""
-
-
-def test_raw_samples_are_a_comment_in_the_draft() -> None:
-    wave = (np.sin(np.arange(512) / 9) * 1000).astype("<i2").tobytes()
-    found = diagnose(log_of({"f/pump-1/vibration": lambda _n, _t: wave, "f/pump-1/temp": timed(0)}))
-    text = draft_of(found, Broker(), 5.0)
-    assert '# template = "f/{asset}/{channel}"\n# format = "raw"\n# dtype = "<i2"\n' in text
-    assert "perhaps raw samples of type <i2" in kinds(found)["no_format"][0][1]
-
-
-STATES = ("RUNNING", "IDLE", "fault 7")
-
-
-def state(number: int, arrival_ns: int) -> bytes:
-    return json.dumps({"ts": arrival_ns // 1_000_000, "value": STATES[number % 3]}).encode()
-
-
-def settings_of(found: Diagnosis) -> dict[str, object]:
-    (topic,) = drafted(found).topics
-    return topic.model_dump(include={"booleans", "numbers_in_text", "nulls", "texts", "states"}, exclude_defaults=True)
-
-
-def test_texts_heard_as_values_are_states_of_the_draft_to_be_checked() -> None:
-    found = diagnose(log_of({"f/pump-1/state": state}))
-    assert settings_of(found) == {"states": {"IDLE": 0, "RUNNING": 1, "fault 7": 2}}
-    assert kinds(found) == {"states": [("f/{asset}/{channel}", "IDLE = 0, RUNNING = 1, fault 7 = 2")]}
-    assert found.trial.channels["pump-1", "state"].values[:3] == [1, 0, 2]
-    assert read_by(drafted(found), found.log).skipped == 0
-
-
-def test_formats_with_texts_of_their_own_have_states_as_well() -> None:
-    def line(number: int, arrival_ns: int) -> bytes:
-        return b'm state="%s",x=%d %d' % (b"ON" if number % 2 else b"OFF", number, arrival_ns)
-
-    def lamp(number: int, arrival_ns: int) -> bytes:
-        return json.dumps([{"n": "lamp", "t": arrival_ns / 1e9, "vs": "RED" if number % 2 else "GREEN"}]).encode()
-
-    found = diagnose(log_of({"line/h-1": line, "senml/q-1": lamp}))
-    assert {group.reading.format: group.reading.settings for group in found.groups.groups} == {
-        "influx-line": (("states", ("OFF", "ON")),),
-        "senml-json": (("states", ("GREEN", "RED")),),
-    }
-    entry = read_by(drafted(found), found.log)
-    assert (entry.deadletters, entry.skipped) == ([], 0)
-
-
-def test_topics_with_other_states_share_a_template_that_has_all_of_them() -> None:
-    def off(number: int, arrival_ns: int) -> bytes:
-        return json.dumps({"ts": arrival_ns // 1_000_000, "value": "OFF" if number % 2 else "IDLE"}).encode()
-
-    found = diagnose(log_of({"f/pump-1/state": state, "f/pump-2/state": off, "f/pump-2/temp": timed(0)}))
-    assert settings_of(found) == {"states": {"IDLE": 0, "OFF": 1, "RUNNING": 2, "fault 7": 3}}
-    assert read_by(drafted(found), found.log).deadletters == []
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([1, None], {"nulls": "skip"}),
-        ([1, None, True], {"nulls": "skip", "booleans": "number"}),
-        ([1, "n/a"], {"texts": "skip"}),
-        ([1, "ERROR"], {"texts": "skip"}),
-        (["2.5", "n/a"], {"numbers_in_text": True, "texts": "skip"}),
-        (["ON", None], {"states": {"ON": 0}, "nulls": "skip"}),
-    ],
-)
-def test_only_what_was_seen_is_set_and_what_is_left_out_is_told(values: list[object], expected: object) -> None:
-    found = diagnose(
-        log_of(
-            {"f/pump-1/x": lambda n, t: json.dumps({"ts": t // 1_000_000, "value": values[n % len(values)]}).encode()}
-        )
-    )
-    assert settings_of(found) == expected
-    assert ("skipped" in kinds(found)) == ("skip" in str(expected))
-    assert found.trial.taken + found.trial.empty == 20
-
-
-def test_many_texts_are_no_states_and_messages_that_yield_nothing_are_not_said_to_be_read() -> None:
-    log = log_of({"f/p-1/x": lambda n, t: json.dumps({"ts": t // 1_000_000, "value": f"lot {n}"}).encode()}, 30)
-    found = diagnose(log)
-    assert settings_of(found) == {"texts": "skip"}
-    assert (found.trial.taken, found.trial.empty, found.trial.refused) == (0, 30, {})
-    assert kinds(found)["skipped"] == [("f/p-1/x", "30 values")]
 
 
 def test_tocsins_own_topics_are_one_note_and_nothing_else() -> None:

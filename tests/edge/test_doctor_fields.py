@@ -1,7 +1,6 @@
 """The doctor's guess of `fields`: payloads of no usual shape are drafted so that the agent reads them."""
 
 import json
-import tomllib
 from collections.abc import Callable
 
 import cbor2
@@ -10,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config import Broker, EdgeConfig
+from edge_agent.config import Broker
 from edge_agent.core.doctor import Diagnosis, Heard, Log, diagnose
 from edge_agent.core.doctor.draft import draft_of
 from edge_agent.core.doctor.fields import guess_fields
 from edge_agent.core.doctor.filters import filter_fault
-from edge_agent.core.intake import Entry, Intake, Message
-from models.contract.config_errors import check
 from models.contract.quality import Quality
+from tests.edge.doctor_senders import drafted, read_by
 
 T0_MS = 1_760_000_000_000
 ISO = "2025-10-09T08:53:{:02}.5Z"
@@ -31,14 +29,6 @@ def heard(contents: dict[str, Content], pack: Callable[[object], bytes] = lambda
             at_ns = (T0_MS + number * 1000 + 20) * 1_000_000 + i
             log.add(Heard(topic, pack(content(number)), at_ns, 1, is_retained=False))
     return log
-
-
-def drafted(found: Diagnosis) -> EdgeConfig:
-    return check(tomllib.loads(draft_of(found, Broker(), 5.0)), EdgeConfig, "draft")
-
-
-def read_by(config: EdgeConfig, log: Log) -> Entry:
-    return Intake(config).take([Message(s.topic, s.payload, s.arrival_ns) for s in log.samples()])
 
 
 def fields_of(found: Diagnosis) -> dict[str, str]:

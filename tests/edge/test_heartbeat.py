@@ -18,6 +18,7 @@ from edge_agent.ports import NoRoomError, Waiting
 from edge_agent.processing import Processing
 from models.contract.batch import decode_batch
 from models.contract.schema import HEARTBEAT
+from tests.agents import WAIT_S
 from tests.edge.test_pipeline import MODELS
 
 SECOND = 1_000_000_000
@@ -126,16 +127,23 @@ def test_an_idle_agent_seals_a_batch_for_it_alone_when_it_would_go_out_at_once(
     journal.append([configured])
     clock, metrics = SystemClock(), Metrics()
     heart = Heartbeat(outbox, clock, metrics, lambda: None)
-    processing = Processing(journal, outbox, clock, metrics, MODELS.__getitem__, lambda: has_room, heart)
+    asked = threading.Semaphore(0)  # each round of its loop asks for room, once or twice
+
+    def room() -> bool:
+        asked.release()
+        return has_room
+
+    processing = Processing(journal, outbox, clock, metrics, MODELS.__getitem__, room, heart)
     processing.recover(CONFIG, configured)
     failed = threading.Event()
     running = threading.Thread(
         target=processing.run, args=(threading.Event(), threading.Event(), failed, lambda: None), daemon=True
     )
     running.start()
-    running.join(1.0)
+    for _ in range(5):
+        assert asked.acquire(timeout=WAIT_S)
     failed.set()
-    running.join(10)
+    running.join()
     journal.close()
     batches = [decode_batch(sealed.payload) for sealed in outbox.pending(0, 100)]
     assert bool(batches) is has_room

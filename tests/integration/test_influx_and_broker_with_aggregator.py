@@ -21,12 +21,11 @@ from aggregator.core.views import Row
 from aggregator.metrics import Metrics
 from models.contract.batch import Receipt, decode_receipt, encode_batch
 from models.contract.topics import topic
-from tests.agents import run_cli
+from tests.agents import WAIT_S, run_cli
 from tests.batches import T0, batch
 from tests.servers import Influx1, Mosquitto
 
 BATCH, RECEIPT = topic("north", "gw1", "batch"), topic("north", "gw1", "receipt")
-WITHIN_S = 30
 COMMAND = [sys.executable, "-c", "from aggregator.cli import app; app()"]
 
 
@@ -64,7 +63,7 @@ class Gateway:
         await self._client.publish(BATCH, payload, qos=1, properties=properties)
 
     async def receipt(self) -> tuple[Receipt, bytes]:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(WAIT_S):
             async for message in self._client.messages:
                 assert isinstance(message.payload, bytes)
                 return decode_receipt(message.payload), getattr(message.properties, "CorrelationData", b"")
@@ -103,7 +102,7 @@ def test_a_receipt_means_that_the_rows_are_there_and_sigterm_ends_it_well(sqlite
         assert ["not a number" in refusal.reason for refusal in receipt.refused] == [True]
         assert [row["time"] for row in rows(sqlite)] == [T0]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(WITHIN_S) == 0
+        assert process.wait(WAIT_S) == 0
 
 
 def test_what_cannot_be_read_is_refused_with_a_reason_and_others_go_on(sqlite: Path, mosquitto: Mosquitto) -> None:
@@ -169,7 +168,7 @@ def test_questions_and_faults_have_an_answer_on_the_command_line(sqlite: Path, t
     asked = run_cli("aggregator.cli", "query", "latest", "--config", str(sqlite))
     assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
     none = [*COMMAND, "run", str(tmp_path / "none.toml")]
-    started = subprocess.run(none, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    started = subprocess.run(none, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert (started.returncode, started.stderr.count("\n")) == (2, 1)
 
 
@@ -188,7 +187,7 @@ def test_a_store_that_hangs_does_not_hold_up_the_end(tmp_path: Path, mosquitto: 
             connection, _ = mute.accept()  # the write has begun
             with connection:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(WITHIN_S) == 0
+                assert process.wait(WAIT_S) == 0
 
 
 def test_what_is_more_than_may_wait_is_left_to_its_gateway(mosquitto: Mosquitto) -> None:
@@ -196,7 +195,7 @@ def test_what_is_more_than_may_wait_is_left_to_its_gateway(mosquitto: Mosquitto)
         metrics = Metrics()
         uplink = MqttUplink(Broker(port=mosquitto.port), metrics, max_waiting_bytes=2000)
         running_uplink = asyncio.create_task(uplink.run())
-        async with gateway(mosquitto) as us, asyncio.timeout(WITHIN_S):
+        async with gateway(mosquitto) as us, asyncio.timeout(WAIT_S):
             while not metrics.registry.get_sample_value("tocsin_aggregator_broker_up"):
                 await asyncio.sleep(0.01)
             await us.send(b"x" * 1001, b"large")

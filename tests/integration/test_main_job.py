@@ -3,50 +3,18 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.agents import aggregator, edge, eventually, query, run_cli, sqlite_rows
+from tests.publishing import Publisher, publish
 from tests.servers import Influx1, Mosquitto
 
 T0_MS = 1_600_000_000_000
+KNOWN = "factory/line/m1/known"
 READINGS = "SELECT count(*) FROM reading"
-
-
-class Publisher:
-    """QoS 1, and waits for each PUBACK when asked to."""
-
-    def __init__(self, port: int) -> None:
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        self._client.max_inflight_messages_set(100)
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        self._last: mqtt.MQTTMessageInfo | None = None
-
-    def send(self, topic: str, content: object) -> None:
-        payload = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self._last = self._client.publish(f"factory/line/{topic}", payload, qos=1)
-
-    def flush(self) -> None:
-        assert self._last is not None
-        self._last.wait_for_publish(30)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-@pytest.fixture
-def broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
-    """One broker a test: sessions of another test's agent would mix in. `mosquitto` checks that it is installed."""
-    with Mosquitto(tmp_path / "broker") as server:
-        yield server
-    assert mosquitto.port != server.port
 
 
 def test_a_published_reading_becomes_a_row_with_its_quality(tmp_path: Path, broker: Mosquitto) -> None:
@@ -57,23 +25,19 @@ def test_a_published_reading_becomes_a_row_with_its_quality(tmp_path: Path, brok
     ):
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
         eventually(lambda: sink.says("broker connected"), "aggregator up")
-        publisher = Publisher(broker.port)
-        publisher.send("m1/narrow", {"ts": T0_MS, "value": 5.0})
-        publisher.send("m1/narrow", {"ts": T0_MS + 1000, "value": 50.0})
-        publisher.send("m1", {"ts": T0_MS, "values": {"known_a": 1.5, "known_b": 2.5}})
-        publisher.send("m1/known_c", [{"ts": T0_MS + i, "value": float(i)} for i in range(3)])
-        publisher.flush()
-        publisher.close()
+        with Publisher(broker.port) as publisher:
+            publisher.send("factory/line/m1/narrow", {"ts": T0_MS, "value": 5.0})
+            publisher.send("factory/line/m1/narrow", {"ts": T0_MS + 1000, "value": 50.0})
+            publisher.send("factory/line/m1", {"ts": T0_MS, "values": {"known_a": 1.5, "known_b": 2.5}})
+            publisher.send("factory/line/m1/known_c", [{"ts": T0_MS + i, "value": float(i)} for i in range(3)])
         eventually(lambda: sqlite_rows(store, READINGS) == [(7,)], "seven readings stored")
         found = {
             (r["channel"], r["value"]): r["quality"]
             for r in query(tmp_path, "series", "--asset", "m1", "--since", "2020-01-01", "--channel", "narrow")
         }
         assert found == {("narrow", 5.0): 0.0, ("narrow", 50.0): 129.0}
-        agent.signal(signal.SIGTERM)
-        assert agent.wait(5) == 0
-        sink.signal(signal.SIGTERM)
-        assert sink.wait(5) == 0
+        assert agent.stop() == 0
+        assert sink.stop() == 0
 
 
 def test_bad_input_becomes_dead_letters_and_nothing_else_is_lost(tmp_path: Path, broker: Mosquitto) -> None:
@@ -93,13 +57,11 @@ def test_bad_input_becomes_dead_letters_and_nothing_else_is_lost(tmp_path: Path,
         aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"'),
     ):
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
-        publisher = Publisher(broker.port)
-        for i, (topic, payloads) in enumerate(bad.items()):
-            for j, payload in enumerate(payloads):
-                publisher.send(topic, payload)
-                publisher.send("m2/known", {"ts": T0_MS + 100 * i + j, "value": 1.0})
-        publisher.flush()
-        publisher.close()
+        with Publisher(broker.port) as publisher:
+            for i, (topic, payloads) in enumerate(bad.items()):
+                for j, payload in enumerate(payloads):
+                    publisher.send(f"factory/line/{topic}", payload)
+                    publisher.send("factory/line/m2/known", {"ts": T0_MS + 100 * i + j, "value": 1.0})
         eventually(lambda: sqlite_rows(store, READINGS) == [(6,)], "the six good readings stored")
         done = run_cli("edge_agent.cli", "deadletters", str(tmp_path / "edge.toml"), "--json")
         reasons = sorted(letter["reason"] for letter in json.loads(done.stdout))
@@ -110,20 +72,18 @@ def test_kill_minus_nine_of_either_side_loses_and_repeats_nothing(tmp_path: Path
     store = tmp_path / "store.db"
     agent = edge(tmp_path, broker.port)
     sink = aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"')
-    publisher = Publisher(broker.port)
     with agent, sink:
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
-        for round_ in range(4):
-            for i in range(250):
-                n = round_ * 250 + i
-                publisher.send("m1/known", {"ts": T0_MS + n * 100, "value": float(n)})
-                if i == 125:
-                    victim = agent if round_ % 2 else sink
-                    victim.kill()
-                    victim.start()
-                time.sleep(0.001)
-        publisher.flush()
-        publisher.close()
+        with Publisher(broker.port) as publisher:
+            for round_ in range(4):
+                for i in range(250):
+                    n = round_ * 250 + i
+                    publisher.send(KNOWN, {"ts": T0_MS + n * 100, "value": float(n)})
+                    if i == 125:
+                        victim = agent if round_ % 2 else sink
+                        victim.kill()
+                        victim.start()
+                    time.sleep(0.001)
         eventually(lambda: sqlite_rows(store, READINGS) == [(1000,)], "a thousand readings stored")
         values = [v for (v,) in sqlite_rows(store, "SELECT value FROM reading ORDER BY time")]
         assert values == [float(n) for n in range(1000)]
@@ -139,11 +99,7 @@ def test_a_database_that_is_away_delays_rows_and_loses_none(
             eventually(lambda: agent.says("connected to the uplink broker"), "agent up")
             eventually(lambda: sink.says("broker connected"), "aggregator up")
             database.kill()
-            publisher = Publisher(broker.port)
-            for n in range(50):
-                publisher.send("m1/known", {"ts": T0_MS + n * 1000, "value": float(n)})
-            publisher.flush()
-            publisher.close()
+            publish(broker.port, [(KNOWN, {"ts": T0_MS + n * 1000, "value": float(n)}) for n in range(50)])
             eventually(lambda: sink.says("store not available"), "the aggregator misses it")
             database.start()
             ask = ("series", "--asset", "m1", "--channel", "known", "--since", "2020-01-01", "--limit", "1000")
@@ -166,10 +122,7 @@ def test_sighup_takes_over_a_good_configuration_and_refuses_a_bad_one(tmp_path: 
         path.write_text(good.replace("[0, 10]", "[0, 100]"))
         agent.signal(signal.SIGHUP)
         eventually(lambda: agent.says("configuration reloaded"), "taken over")
-        publisher = Publisher(broker.port)
-        publisher.send("m1/narrow", {"ts": T0_MS, "value": 50.0})
-        publisher.flush()
-        publisher.close()
+        publish(broker.port, [("factory/line/m1/narrow", {"ts": T0_MS, "value": 50.0})])
         eventually(
             lambda: sqlite_rows(store, "SELECT value, quality FROM reading") == [(50.0, 0.0)], "good by the new range"
         )

@@ -1,15 +1,11 @@
 """Between the commit and the PUBACK: what the broker sends again is taken once, and nothing else is left out."""
 
-import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.adapters.journal_sqlite import SqliteJournal
 from edge_agent.adapters.link_lean import LeanLink
@@ -22,6 +18,7 @@ from edge_agent.ingest import Ingest
 from edge_agent.metrics import Metrics
 from edge_agent.ports import SensorLink
 from tests.agents import eventually
+from tests.publishing import publish
 from tests.servers import Mosquitto
 
 LINKS: list[Callable[..., SensorLink]] = [LeanLink, PahoLink]
@@ -58,7 +55,6 @@ class Gateway:
         thread.start()
         try:
             eventually(lambda: link.is_connected, "connected")
-            time.sleep(0.2)  # the subscription
             yield
         finally:
             stopping.set()
@@ -84,23 +80,13 @@ def _forget(_messages: Sequence[Message]) -> None:
     pass
 
 
-def publish(port: int, messages: Sequence[tuple[str, object]]) -> None:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    for info in [client.publish(f"f/{topic}", json.dumps(content), qos=1) for topic, content in messages]:
-        info.wait_for_publish(30)
-    client.disconnect()
-    client.loop_stop()
-
-
 @pytest.mark.parametrize("link", LINKS)
 def test_messages_killed_between_commit_and_puback_are_journalled_once(
     link: Callable[..., SensorLink], tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     del mosquitto  # checks that it is installed
-    timed = [("m1/t", {"ts": 1_700_000_000_000 + i, "value": i}) for i in range(40)]
-    untimed: list[tuple[str, object]] = [("m1/u", {"value": 7}) for _ in range(40)]
+    timed = [("f/m1/t", {"ts": 1_700_000_000_000 + i, "value": i}) for i in range(40)]
+    untimed: list[tuple[str, object]] = [("f/m1/u", {"value": 7}) for _ in range(40)]
     with Mosquitto(tmp_path / "broker") as broker:
         gateway = Gateway(tmp_path, broker.port, link)
         with gateway.life(acknowledges=False):
@@ -109,12 +95,12 @@ def test_messages_killed_between_commit_and_puback_are_journalled_once(
         with gateway.life(acknowledges=True):
             eventually(lambda: gateway.repeated() == 80, "sent again, and known")
             publish(broker.port, untimed[:3])
-            publish(broker.port, [timed[0], ("m1/t", {"ts": 1_700_000_001_000, "value": 99})])
+            publish(broker.port, [timed[0], ("f/m1/t", {"ts": 1_700_000_001_000, "value": 99})])
             eventually(lambda: 99 in gateway.values(), "the newest")
         assert gateway.values() == [*map(float, range(40)), *[7.0] * 43, 99.0]
         assert gateway.repeated() == 81
         with gateway.life(acknowledges=True):
-            publish(broker.port, [("m1/t", {"ts": 1_700_000_002_000, "value": 100})])
+            publish(broker.port, [("f/m1/t", {"ts": 1_700_000_002_000, "value": 100})])
             eventually(lambda: 100 in gateway.values(), "and on")
         assert gateway.repeated() == 81
         gateway.journal.close()

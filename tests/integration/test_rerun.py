@@ -5,35 +5,20 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.agents import Process, aggregator, edge, eventually, run_cli, sqlite_rows
+from tests.publishing import publish
 from tests.servers import Mosquitto
 
 LETTERS = 300
 
 
-@pytest.fixture
-def broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
-    """One broker a test: sessions of another test's agent would mix in. `mosquitto` checks that it is installed."""
-    with Mosquitto(tmp_path / "broker") as server:
-        yield server
-    assert mosquitto.port != server.port
-
-
-def publish(port: int) -> None:
+def strange() -> Iterator[tuple[str, object]]:
     """Readings of a channel that the configuration does not know, with times and without."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
     for number in range(LETTERS):
         time_ms = {"ts": 1_600_000_000_000 + number} if number % 2 else {}
-        last = client.publish("factory/line/s1/strange", json.dumps(time_ms | {"value": number}), qos=1)
-    last.wait_for_publish(30)
-    client.disconnect()
-    client.loop_stop()
+        yield "factory/line/s1/strange", time_ms | {"value": number}
 
 
 def letters(folder: Path) -> int:
@@ -55,7 +40,7 @@ def test_after_the_fix_each_letter_is_a_row_once(tmp_path: Path, broker: Mosquit
         aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"'),
     ):
         eventually(lambda: agent.says("connected to the sensor broker"), "agent up")
-        publish(broker.port)
+        publish(broker.port, strange())
         eventually(lambda: letters(tmp_path) == LETTERS, "all are dead letters")
         mend(tmp_path, agent)
         if is_killed:  # it reads the configuration when it starts

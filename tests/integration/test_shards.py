@@ -1,15 +1,11 @@
 """Several agents share a site by fixed topic shards: each has its lines, its name and its folder."""
 
-import json
-import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-
 from tests.agents import EDGE, Process, aggregator, eventually, sqlite_rows
+from tests.publishing import publish
 from tests.servers import Mosquitto
 
 ROWS = "SELECT count(*), count(DISTINCT time) FROM reading"
@@ -34,20 +30,9 @@ inference = {{ providers = ["cpu"] }}
     return Process(EDGE, ["run", str(path)], folder)
 
 
-def publish(port: int, lines: Sequence[str], first: int, count: int) -> None:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    sent = [
-        client.publish(
-            f"factory/{lines[i % len(lines)]}/m/t", json.dumps({"ts": 1_700_000_000_000 + i, "value": i}), qos=1
-        )
-        for i in range(first, first + count)
-    ]
-    for info in sent:
-        info.wait_for_publish(30)
-    client.disconnect()
-    client.loop_stop()
+def readings(lines: Sequence[str], first: int, count: int) -> Iterator[tuple[str, object]]:
+    for i in range(first, first + count):
+        yield f"factory/{lines[i % len(lines)]}/m/t", {"ts": 1_700_000_000_000 + i, "value": i}
 
 
 def test_each_reading_of_the_site_is_stored_once_while_one_of_its_agents_dies(
@@ -61,12 +46,11 @@ def test_each_reading_of_the_site_is_stored_once_while_one_of_its_agents_dies(
         running.enter_context(aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"'))
         for agent in agents:
             eventually(lambda agent=agent: agent.says("connected to the sensor broker"), "agent up")  # type: ignore[misc]
-        publish(broker.port, lines, 0, 200)
+        publish(broker.port, readings(lines, 0, 200))
         agents[0].kill()
-        publish(broker.port, lines, 200, 200)
+        publish(broker.port, readings(lines, 200, 200))
         agents[0].start()
-        publish(broker.port, lines, 400, 200)
+        publish(broker.port, readings(lines, 400, 200))
         eventually(lambda: sqlite_rows(store, ROWS) == [(600, 600)], "each stored once")
         for agent in agents:
-            agent.signal(signal.SIGTERM)
-            assert agent.wait(5) == 0
+            assert agent.stop() == 0

@@ -40,6 +40,7 @@ class UplinkMosquitto(Mosquitto):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.ports = {GATEWAYS: self.port, AGGREGATORS: free_port()}
+        self.listeners = list(self.ports.values())
 
     def command(self) -> list[str]:
         make_certificates(self.folder)

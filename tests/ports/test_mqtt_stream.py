@@ -1,263 +1,36 @@
-"""The aggregator's MQTT 5 client: bytes cut anywhere, brokers that say or do not say what they should, real ones."""
+"""The aggregator's MQTT 5 client: brokers that say or do not say what they should, real ones, and its end."""
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import mqtt5
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from aggregator.adapters import mqtt
-from aggregator.adapters.mqtt import Connection, connection
-from aggregator.adapters.uplink import MqttUplink
-from aggregator.config import Broker
-from aggregator.core.outgoing import OVERHEAD_BYTES, Message, Outgoing
-from aggregator.core.packets import MalformedError, PacketStream
-from aggregator.metrics import Metrics
-from aggregator.ports import Request
-from models.broker import CURES, TAKEN_OVER, Address, BrokerError
-from models.contract.batch import Receipt, Refusal
-from models.contract.topics import topic
-from tests.agents import eventually
+from aggregator.adapters.mqtt import connection
+from aggregator.core.outgoing import Message
+from models.broker import CURES, TAKEN_OVER, BrokerError
 from tests.links import LinkBroker, make_certificates
-from tests.servers import Mosquitto
-
-WITHIN_S = 30.0
-BATCH, RECEIPT = topic("north", "gw1", "batch"), topic("north", "gw1", "receipt")
-AT_LEAST_ONCE = mqtt5.QoS.AT_LEAST_ONCE
-CONNACK = mqtt5.ConnAckPacket().write()
-Say = Callable[[mqtt5.Packet], bytes]
-
-
-def publish(number: int, payload: bytes = b"x", name: str = BATCH) -> bytes:
-    return mqtt5.PublishPacket(name, payload, qos=AT_LEAST_ONCE, packet_id=number).write()
-
-
-def drawn(stream: PacketStream, pieces: list[bytes]) -> tuple[list[str], bool]:
-    """What came out, and whether it went on to the end."""
-    found: list[str] = []
-    try:
-        for piece in pieces:
-            for packet in stream.feed(piece):
-                found.append(repr(packet))  # noqa: PERF401 - what came before a fault counts
-    except MalformedError:
-        return found, False
-    return found, True
-
-
-def cut(content: bytes, places: list[int]) -> list[bytes]:
-    bounds = [0, *sorted(place % (len(content) + 1) for place in places), len(content)]
-    return [content[begin:end] for begin, end in pairwise(bounds)]
-
-
-good = st.one_of(
-    st.builds(publish, st.integers(1, 65_535), st.binary(max_size=300)),
-    st.builds(lambda number: mqtt5.PubAckPacket(number).write(), st.integers(1, 65_535)),
-    st.just(CONNACK),
-    st.just(mqtt5.PingRespPacket().write()),
-    st.just(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER).write()),
+from tests.scripted_broker import (
+    BATCH,
+    CONNACK,
+    RECEIPT,
+    Say,
+    Scripted,
+    act,
+    address,
+    except_to,
+    fault,
+    joined,
+    polite,
+    publish,
+    until,
 )
-
-
-@given(st.lists(st.one_of(good, good, good, st.binary(max_size=8))), st.lists(st.integers(0), max_size=20))
-def test_the_same_packets_and_the_same_end_come_however_the_bytes_are_cut(
-    parts: list[bytes], places: list[int]
-) -> None:
-    content = b"".join(parts)
-    single = [content[i : i + 1] for i in range(len(content))]
-    assert drawn(PacketStream(), cut(content, places)) == drawn(PacketStream(), [content])
-    assert drawn(PacketStream(), single) == drawn(PacketStream(), [content])
-
-
-@given(st.lists(good))
-def test_all_that_was_written_is_read(parts: list[bytes]) -> None:
-    found, is_good = drawn(PacketStream(), [b"".join(parts)])
-    assert (found, is_good) == ([repr(mqtt5.read(memoryview(part))[0]) for part in parts], True)
-
-
-def test_a_large_packet_in_small_pieces_comes_out_whole() -> None:
-    content = publish(1, bytes(8_000_000)) + publish(2)
-    pieces = [content[i : i + 500] for i in range(0, len(content), 500)]
-    found = [packet for stream in [PacketStream()] for piece in pieces for packet in stream.feed(piece)]
-    assert [len(packet.payload) for packet in found if isinstance(packet, mqtt5.PublishPacket)] == [8_000_000, 1]
-
-
-def test_a_packet_larger_than_was_allowed_is_not_even_waited_for() -> None:
-    with pytest.raises(MalformedError, match="more than the 1000"):
-        list(PacketStream(1000).feed(publish(1, bytes(2000))[:10]))
-
-
-@given(st.integers(1, 7), st.lists(st.one_of(st.just(None), st.integers(0, 6)), max_size=200))
-def test_never_more_than_the_broker_allows_is_on_its_way_and_all_goes_in_order(
-    most: int, acts: list[int | None]
-) -> None:
-    outgoing = Outgoing(lambda _: pytest.fail("nothing is too large"))
-    outgoing.allow(most, 10_000)
-    stream, on_way, sent, put = PacketStream(), list[int](), list[bytes](), 0
-
-    def take() -> None:
-        for packet in stream.feed(outgoing.take(100)):
-            assert isinstance(packet, mqtt5.PublishPacket)
-            assert packet.packet_id is not None
-            assert packet.packet_id not in on_way
-            on_way.append(packet.packet_id)
-            sent.append(packet.payload)
-        assert len(on_way) <= most
-        assert len(outgoing) == put - len(sent) + len(on_way)
-
-    for act in acts:
-        if act is None:
-            outgoing.put(Message(RECEIPT, str(put).encode(), None))
-            put += 1
-        elif on_way:
-            outgoing.confirm(on_way.pop(act % len(on_way)))
-        take()
-    while len(outgoing):
-        outgoing.confirm(on_way.pop())
-        take()
-    assert sent == [str(i).encode() for i in range(put)]
-
-
-def test_an_id_in_use_is_passed_over_when_the_count_begins_again() -> None:
-    outgoing = Outgoing(lambda _: None)
-    outgoing.allow(2, 1000)
-    outgoing.put(Message(RECEIPT, b"", None))
-    assert outgoing.take(1)
-    assert {outgoing.next_id() for _ in range(100_000)} == set(range(2, 65_536))
-
-
-def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
-    outgoing = Outgoing(lambda _: None, max_waiting_bytes=10 * (100 + OVERHEAD_BYTES))
-    taken = [outgoing.put(Message(RECEIPT, bytes(100), None)) for _ in range(12)]
-    assert (taken, len(outgoing)) == ([True] * 10 + [False] * 2, 10)
-
-
-class Scripted:
-    """A broker that answers each packet as it is told, and remembers what it got."""
-
-    def __init__(self, say: Say, *, reads_packets: int = 1_000_000_000) -> None:
-        self._say, self._reads = say, reads_packets
-        self.got: list[mqtt5.Packet] = []
-        self.is_left = asyncio.Event()
-        self.port = 0
-        self._writer: asyncio.StreamWriter | None = None
-
-    def of(self, kind: type) -> list[Any]:
-        return [packet for packet in self.got if isinstance(packet, kind)]
-
-    def send(self, content: bytes) -> None:
-        assert self._writer is not None
-        self._writer.write(content)
-
-    def hang_up(self) -> None:
-        assert self._writer is not None
-        self._writer.transport.abort()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        if self._writer is not None:
-            self._writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        stream = PacketStream()
-        while len(self.got) < self._reads and (data := await reader.read(1 << 16)):
-            for packet in stream.feed(data):
-                self.got.append(packet)
-                writer.write(self._say(packet))
-                if isinstance(packet, mqtt5.DisconnectPacket):
-                    writer.close()
-        if len(self.got) < self._reads:
-            self.is_left.set()
-            writer.close()
-
-
-def polite(packet: mqtt5.Packet) -> bytes:
-    """What a broker answers that lets us do everything."""
-    if isinstance(packet, mqtt5.ConnectPacket):
-        return CONNACK
-    if isinstance(packet, mqtt5.SubscribePacket):
-        return mqtt5.SubAckPacket(packet.packet_id, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]).write()
-    if isinstance(packet, mqtt5.PublishPacket) and packet.packet_id is not None:
-        return mqtt5.PubAckPacket(packet.packet_id).write()
-    return mqtt5.PingRespPacket().write() if isinstance(packet, mqtt5.PingReqPacket) else b""
-
-
-def except_to(kind: type, answer: bytes) -> Say:
-    """Polite but for packets of one kind."""
-    return lambda packet: answer if isinstance(packet, kind) else polite(packet)
-
-
-def address(port: int, *, identifier: str | None = None, tls: ssl.SSLContext | None = None) -> Address:
-    return Address("127.0.0.1", port, identifier, None, None, 10, tls)
-
-
-def is_open(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-@asynccontextmanager
-async def joined(
-    port: int, *, identifier: str | None = None, tls: ssl.SSLContext | None = None, share: str = "a"
-) -> AsyncIterator[tuple[Connection, list[mqtt5.PublishPacket], list[BrokerError]]]:
-    messages: list[mqtt5.PublishPacket] = []
-    refused: list[BrokerError] = []
-    async with connection(address(port, identifier=identifier, tls=tls), messages.extend, refused.append) as link:
-        await link.subscribe(f"$share/{share}/{BATCH}")
-        yield link, messages, refused
-
-
-def act(work: Coroutine[Any, Any, None]) -> None:
-    """Runs it; whatever asyncio would only have logged is a failure."""
-
-    async def watched() -> None:
-        faults: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-        async with asyncio.timeout(WITHIN_S):
-            await work
-        assert faults == []
-
-    asyncio.run(watched())
-
-
-async def until(true: Callable[[], object]) -> None:
-    while not true():
-        await asyncio.sleep(0.01)
-
-
-async def fault(
-    port: int,
-    *,
-    identifier: str | None = None,
-    tls: ssl.SSLContext | None = None,
-    messages: Sequence[Message] = (),
-) -> BrokerError:
-    """Why a connection ended that has no more to do than to publish these."""
-    try:
-        async with joined(port, identifier=identifier, tls=tls) as (link, _, _):
-            link.publish(messages)
-            await link.ended()
-    except BrokerError as error:
-        return error
+from tests.servers import Mosquitto
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -386,73 +159,6 @@ def test_a_broker_that_no_longer_reads_holds_up_nobody_and_fills_no_memory() -> 
     act(work())
 
 
-def test_receipts_that_a_broker_does_not_confirm_are_counted_when_the_connection_is_lost() -> None:
-    async def work() -> None:
-        metrics = Metrics()
-        async with Scripted(except_to(mqtt5.PublishPacket, b"")) as broker:
-            uplink = MqttUplink(Broker(port=broker.port), metrics)
-            running = asyncio.create_task(uplink.run())
-            await until(lambda: metrics.vitals().is_connected)
-            await uplink.answer([(request(), receipt(seq)) for seq in range(70)])
-            await until(lambda: len(broker.of(mqtt5.PublishPacket)) == 70)
-            assert lost(metrics) == 0
-            broker.hang_up()
-            await until(lambda: lost(metrics) == 70)
-            running.cancel()
-            await asyncio.wait({running})
-
-    act(work())
-
-
-def lost(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value("tocsin_aggregator_receipts_lost_total")
-
-
-def request(correlation: bytes = b"1") -> Request:
-    return Request(BATCH, b"", correlation, None)
-
-
-def receipt(seq: int, refused: int = 0) -> Receipt:
-    rows = [Refusal(row=str(row), reason="no") for row in range(refused)]
-    return Receipt(epoch="e1", seq=seq, stored=True, refused=rows)
-
-
-@pytest.mark.parametrize(
-    ("say", "reason", "cure"),
-    [
-        (
-            lambda packet: (
-                mqtt5.PubAckPacket(packet.packet_id, reason_code=mqtt5.PubAckReasonCode.NOT_AUTHORIZED).write()
-                if isinstance(packet, mqtt5.PublishPacket) and packet.packet_id
-                else polite(packet)
-            ),
-            "Not authorized",
-            CURES[0x87],
-        ),
-        (except_to(mqtt5.ConnectPacket, mqtt5.ConnAckPacket(max_packet_size=30).write()), "takes 30", CURES[0x95]),
-    ],
-)
-def test_a_receipt_that_the_broker_refuses_is_counted_and_a_person_is_told_once(
-    say: Say, reason: str, cure: str
-) -> None:
-    async def work() -> None:
-        metrics = Metrics()
-        async with Scripted(say) as broker:
-            uplink = MqttUplink(Broker(port=broker.port), metrics)
-            running = asyncio.create_task(uplink.run())
-            await until(lambda: metrics.vitals().is_connected)
-            await uplink.answer([(request(), receipt(seq)) for seq in range(2)])
-            await until(lambda: lost(metrics) == 2)
-            assert metrics.vitals().is_connected
-            running.cancel()
-            await asyncio.wait({running})
-
-    with capture_logs() as logs:
-        act(work())
-    said = [entry for entry in logs if entry["log_level"] == "error"]
-    assert [(reason in entry["reason"], entry["cure"]) for entry in said] == [(True, cure)]
-
-
 @pytest.mark.parametrize(
     ("say", "reason"),
     [
@@ -537,7 +243,6 @@ def test_over_tls_batches_and_receipts_come_and_go_and_a_false_certificate_is_ex
         assert error.cure == "check the certificates of both sides"
 
     with LinkBroker(tmp_path / "broker", certificates=tmp_path / "tls") as broker:
-        eventually(lambda: is_open(broker.tls_port), "the second listener is there")
         act(work(broker.tls_port))
 
 
@@ -555,35 +260,11 @@ def test_leaving_waits_for_what_was_published_and_tells_the_broker() -> None:
     act(work())
 
 
-@pytest.mark.parametrize("silent", [mqtt5.ConnectPacket, mqtt5.SubscribePacket, mqtt5.PublishPacket, None])
-@pytest.mark.parametrize("is_impatient", [False, True])
-def test_a_stop_in_any_phase_leaves_no_socket(silent: type | None, is_impatient: bool) -> None:
-    async def work() -> None:
-        async with Scripted(except_to(silent, b"") if silent else polite) as broker:
-            uplink = MqttUplink(Broker(port=broker.port), Metrics())
-            running = asyncio.create_task(uplink.run())
-            await until(
-                lambda: broker.of(mqtt5.ConnectPacket if silent is mqtt5.ConnectPacket else mqtt5.SubscribePacket)
-            )
-            await asyncio.sleep(0.05)  # for the answer, if there is one
-            await uplink.answer([(request(), receipt(1))])
-            uplink.close()
-            running.cancel()
-            if is_impatient:
-                await asyncio.sleep(0.01)
-                running.cancel()
-            async with asyncio.timeout(5):  # a second is allowed for
-                await asyncio.wait({running})
-                await broker.is_left.wait()
-            assert await uplink.take() == []
-
-    act(work())
-
-
 def test_a_stop_while_the_broker_reads_nothing_does_not_wait_for_it() -> None:
     async def work() -> None:
-        async with Scripted(polite, reads_packets=2) as broker:
-            async with asyncio.timeout(5), joined(broker.port) as (link, _, _):  # a second is allowed for
+        patient = except_to(mqtt5.ConnectPacket, mqtt5.ConnAckPacket(server_keep_alive=3600).write())
+        async with Scripted(patient, reads_packets=2) as broker:
+            async with joined(broker.port) as (link, _, _):
                 link.publish([Message(RECEIPT, bytes(100_000), None)] * 1000)
             assert link.unacknowledged > 0
             assert link.publish([Message(RECEIPT, b"", None)]) == 1

@@ -9,14 +9,13 @@ import pytest
 
 from edge_agent.adapters.outbox_sqlite import SqliteOutbox
 from edge_agent.adapters.uplink import Uplink
-from edge_agent.config import EdgeConfig
 from models.contract.batch import encode_batch
-from tests.agents import Process, aggregator, eventually, query, sqlite_rows
+from tests.agents import WAIT_S, Process, aggregator, eventually, query, sqlite_rows
 from tests.batches import T0, batch
 from tests.moody import Moody
 from tests.servers import Influx1, Mosquitto
+from tests.uplink_site import uplink_config
 
-WITHIN_S = 40
 # Dies with its work done, and unsaid.
 _DIES_BEFORE_ITS_RECEIPT = """
 import os, signal, sys
@@ -49,21 +48,17 @@ def sealed(folder: Path, batches: int) -> SqliteOutbox:
 
 async def send(outbox: SqliteOutbox, folder: Path, port: int) -> None:
     """Until every batch has its receipt."""
-    config = EdgeConfig.model_validate(
-        {
-            "site": "north",
-            "gateway": "gw1",
-            "state_dir": folder,
-            "topics": [{"template": "{asset}/{channel}"}],
-            "channels": [{"match": "*/*"}],
-            "assets": [{"match": "*"}],
-            "uplink": {"port": port, "receipt_timeout_s": 0.5},
-        }
+    uplink = Uplink(
+        uplink_config(folder, port, receipt_timeout_s=0.5),
+        outbox,
+        None,
+        lambda _: b"",
+        lambda *_: None,
+        lambda *_: None,
     )
-    uplink = Uplink(config, outbox, None, lambda _: b"", lambda *_: None, lambda *_: None)
     running = asyncio.create_task(uplink.run())
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(WAIT_S):
             while outbox.backlog():
                 await asyncio.sleep(0.01)
     finally:
@@ -84,7 +79,7 @@ def test_an_aggregator_killed_between_write_and_receipt_costs_nothing(tmp_path: 
     async def act() -> None:
         outbox = sealed(tmp_path / "edge", 30)
         under_way = asyncio.create_task(send(outbox, tmp_path, mosquitto.port))
-        assert await asyncio.to_thread(doomed.wait, WITHIN_S) == -signal.SIGKILL
+        assert await asyncio.to_thread(doomed.wait) == -signal.SIGKILL
         assert values(file), "it died before it had written"
         assert outbox.backlog() == 30
         with proper:
@@ -148,8 +143,7 @@ def test_an_aggregator_ends_in_order_though_its_broker_stands_still(tmp_path: Pa
     with broker, process:
         eventually(lambda: process.says("broker connected"), "up")
         broker.pause()
-        process.signal(signal.SIGTERM)
-        assert process.wait(WITHIN_S) == 0
+        assert process.stop() == 0
 
 
 @pytest.mark.usefixtures("influx1")

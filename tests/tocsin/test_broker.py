@@ -10,6 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.agents import WAIT_S
 from tests.servers import free_port
 from tocsin.demo.setup import free_ports, render
 from tocsin.errors import UserError
@@ -53,7 +54,7 @@ def subscriber(port_v4: int, topic: str, wanted: int) -> Iterator[tuple[Received
     client.connect("127.0.0.1", port_v4)
     client.loop_start()
     client.subscribe(topic, qos=1)
-    assert ready.wait(10)
+    assert ready.wait(WAIT_S)
     yield received, done
     client.disconnect()
     client.loop_stop()
@@ -63,8 +64,8 @@ def test_a_publisher_of_mqtt_5_reaches_a_subscriber_of_3_1_1(ports: tuple[int, i
     with subscriber(ports[1], "meet/#", 1) as (received, done):
         with Publisher(Broker(port=ports[0]), lambda _: None) as publisher:
             publisher.publish(Message("meet/here", b"hello", ()))
-            publisher.drain(10)
-        assert done.wait(10)
+            publisher.drain(WAIT_S)
+        assert done.wait(WAIT_S)
     assert received == [("meet/here", b"hello")]
 
 
@@ -74,7 +75,7 @@ def test_a_replayed_file_is_delivered_with_every_row_once(ports: tuple[int, int]
     with subscriber(ports[1], "factory/replay/rig/+", 2000) as (received, done):
         layout = Layout(time_unit="s", asset="rig")
         summary = replay(path, layout, Broker(port=ports[0]), topic=TOPIC, speed=0, stop=threading.Event())
-        assert done.wait(30)
+        assert done.wait(WAIT_S)
     assert summary[:2] == (2000, 1000)
     seen = {(topic[-1], orjson.loads(payload)["ts"], orjson.loads(payload)["value"]) for topic, payload in received}
     assert len(received) == 2000
