@@ -153,7 +153,7 @@ def test_series_that_run_side_by_side_change_nothing_in_each_other() -> None:
 def test_while_there_is_room_novelty_is_the_distance_to_the_nearest_row_as_scipy_finds_it() -> None:
     params = Params(scales=(4, 16), prototypes=200)
     values = noise(150, 3)
-    layout = Layout(2, 200)
+    layout = Layout(2, 200, 128)
     rows, tails = [], []
     means = np.zeros(2)
     for number, (value, state) in enumerate(zip(values, states(values, params), strict=True), 1):
@@ -171,7 +171,7 @@ def test_prototypes_spread_over_rare_values_rather_than_crowd_where_most_rows_ar
     values = noise(5000)
     rare = np.arange(100, 5000, 250)
     values[rare] += 50 + 5 * np.arange(len(rare))
-    kept = Layout(2, 48).parts(states(values, SMALL)[-1]).prototypes[0, 0]
+    kept = Layout(2, 48, 128).parts(states(values, SMALL)[-1]).prototypes[0, 0]
     apart = np.abs(kept[:, None] - values[rare]).min(0)
     assert (apart < 4).all()
 
@@ -219,7 +219,7 @@ def test_a_value_that_float32_just_holds_leaves_the_state_finite(huge: float) ->
 
 def test_what_was_learned_fades_over_the_memory() -> None:
     params = Params(prototypes=16, memory=10_000, learning=10)
-    layout = Layout(2, 16)
+    layout = Layout(2, 16, 128)
     parts = layout.parts(states(noise(2000), params)[-1])
     assert parts.rows[0, 0] == pytest.approx(10_000 * (1 - (1 - 1e-4) ** 2000), rel=1e-4)
     assert parts.tail[0, 0] == pytest.approx(parts.rows[0, 0], rel=1e-3)

@@ -6,20 +6,21 @@ it came takes its place, so that they spread over all that the series has ever d
 known once it was seen, and drift is learned on the way. (Novelty as the distance to a neighbour: Knorr, Ng & Tucakov
 2000, Distance-based outliers, VLDB Journal 8.)
 
-How surprising a novelty is depends on the series. The upper tail of the logarithm of its novelty is taken to be
-exponential (Hill 1975, Annals of Statistics 3(5)), and the surprise is the negative logarithm of the tail's
-probability, in nats. A series that is watched for longer has more chances to surprise: half the logarithm of its rows
-is taken off. A surprise is held for a while that grows with the series, so that one disturbance is one alarm.
+A row of usual values may still come at an unusual time, as when a cycle is missing: a season is looked for as well,
+and a row that does not fit it is a surprise (`streaming_season`).
+
+How surprising a novelty is depends on the series (`streaming_tail`). A surprise is held for a while that grows with
+the series, so that one disturbance is one alarm.
 
 The state of a channel has a fixed size and starts from zeros, on the gateway; its layout is in `streaming_layout`.
-The step is written twice, below in numpy and node by node in `streaming_graph`.
+The step is written twice, in numpy and as ONNX nodes: here and in `streaming_graph`, its parts each in their file.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from models.training.anomaly.base import Advance, Floats, check_runs, quiet, shares_of
 from models.training.anomaly.streaming_graph import build_step
@@ -27,15 +28,12 @@ from models.training.anomaly.streaming_layout import (
     EDGES,
     FARTHEST,
     HALF,
-    LOG_EDGES,
-    LOG_SERIES,
-    LOG_STEP,
-    SPREAD_BEFORE,
     STRETCHES,
-    USUAL_ROWS,
     Floats32,
     Layout,
 )
+from models.training.anomaly.streaming_season import Timing, season_step
+from models.training.anomaly.streaming_tail import Rule, surprise
 from models.training.graph import Graph
 
 
@@ -43,12 +41,35 @@ class Params(BaseModel, extra="forbid", frozen=True):
     """What can be chosen. Time is counted in rows, for a channel has a fixed sample period."""
 
     scales: tuple[int, ...] = Field((8, 64), min_length=1, description="rows of the running means a row is seen by")
+    season: int = Field(128, ge=0, le=4096, description="longest season, in units of the first scale; 0: none")
     prototypes: int = Field(256, ge=8, le=4096, description="rows of the past that are kept to compare with")
     learning: int = Field(150, ge=10, le=5000, description="rows of a new series before its first score")
     tail: float = Field(0.02, gt=0, lt=0.5, description="share of rows, the most novel, that the tail is fitted to")
     hold: int = Field(50, ge=1, description="rows for which a surprise is held, about")
     hold_share: float = Field(0.04, ge=0, le=0.5, description="share of the rows seen so far that is added to hold")
     memory: int = Field(100_000, ge=10_000, description="rows over which what was learned fades")
+
+    @model_validator(mode="after")
+    def _remembers_seasons(self) -> Self:
+        if self.memory < 2 * self.season * self.scales[0]:
+            msg = f"memory: at least two of the longest season, {2 * self.season * self.scales[0]} rows"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Of a channel's state."""
+        return Layout(len(self.scales), self.prototypes, self.season)
+
+    @property
+    def rule(self) -> Rule:
+        """Of the tail of the distances to the nearest prototype."""
+        return Rule(self.tail, self.learning)
+
+    @property
+    def timing(self) -> Timing:
+        """Of the notes of a season."""
+        return Timing(self.scales[0], self.season, self.tail, 1 - 1 / self.memory)
 
 
 class StreamingModel(NamedTuple):
@@ -63,21 +84,16 @@ class StreamingModel(NamedTuple):
         return 1
 
     @property
-    def layout(self) -> Layout:
-        """Of a channel's state."""
-        return Layout(len(self.params.scales), self.params.prototypes)
-
-    @property
     def state(self) -> int:
         """Numbers remembered of an asset."""
-        return self.channels * self.layout.size
+        return self.channels * self.params.layout.size
 
     def raw(self, windows: Floats) -> tuple[Floats, Floats]:
         """The surprise held at consecutive rows [n, 1, channels] of an asset never seen before, [n]; channel shares.
 
         0 during the learning time.
         """
-        state = np.zeros((self.channels, self.layout.size), np.float32)
+        state = np.zeros((self.channels, self.params.layout.size), np.float32)
         held = np.empty((len(windows), self.channels))
         for number, values in enumerate(windows[:, 0].astype(np.float32)):
             held[number], state = step(self.params, state, values)
@@ -85,7 +101,7 @@ class StreamingModel(NamedTuple):
 
     def build(self, graph: Graph, window: str) -> tuple[str, str]:
         """The nodes of one step; takes `state` and names `state_next`."""
-        return build_step(graph, window, self.params, self.layout, self.channels)
+        return build_step(graph, window, self.params, self.channels)
 
 
 def fit(runs: Sequence[Floats], params: Params, *, seed: int = 0, advance: Advance = quiet) -> StreamingModel:
@@ -110,7 +126,7 @@ def step(params: Params, state: Floats32, values: Floats32) -> tuple[Floats32, F
     Returns:
         The surprise held, float32 [series], in nats, 0 during the learning time; and the next state.
     """
-    layout = Layout(len(params.scales), params.prototypes)
+    layout = params.layout
     after = np.empty_like(state)
     was, now = layout.parts(state), layout.parts(after)
     keep = np.float32(1 - 1 / params.memory)
@@ -129,43 +145,15 @@ def step(params: Params, state: Floats32, values: Floats32) -> tuple[Floats32, F
     now.births[:] = np.where(place, novelty, faded)
     now.prototypes[:] = np.where(place[:, None], seen, was.prototypes)
 
-    surprise = _surprise(params, novelty, was.tail, was.rows, now.rows)
+    found = surprise(params.rule, novelty, was.tail, was.rows, now.rows)
     now.tail[:] = was.tail * keep + ((novelty >= EDGES) & (was.rows > 0))
+    if params.season:
+        found = np.maximum(found, season_step(params.timing, was.season, now.season, now.means[:, :1], now.rows))
 
-    peaks = np.concatenate((np.maximum(was.peaks[:, :1], surprise), was.peaks[:, 1:]), 1)
+    peaks = np.concatenate((np.maximum(was.peaks[:, :1], found), was.peaks[:, 1:]), 1)
     left = was.left - 1
-    begun = np.concatenate((np.zeros_like(surprise), peaks[:, :-1]), 1)
+    begun = np.concatenate((np.zeros_like(found), peaks[:, :-1]), 1)
     now.peaks[:] = np.where(left <= 0, begun, peaks)
     stretch = (np.float32(params.hold) + np.float32(params.hold_share) * now.rows) / (STRETCHES - HALF)
     now.left[:] = np.where(left <= 0, stretch, left)
     return peaks.max(1), after
-
-
-def _surprise(params: Params, novelty: Floats32, tail: Floats32, before: Floats32, count: Floats32) -> Floats32:
-    """[series, 1], by the tail [series, EDGES] of the `before` rows seen before; `count` is them and this one."""
-    reached = tail >= np.float32(params.tail) * before
-    at_edge = np.where(reached, tail, FARTHEST).min(1, keepdims=True)
-    beyond = np.where(reached, np.float32(0), tail).sum(1, keepdims=True)
-    log_edge = np.where(reached, LOG_EDGES, LOG_EDGES[0]).max(1, keepdims=True)
-    # The mean excess of a logarithm over an edge is the integral of what lies beyond; here by trapezoids.
-    spread = (LOG_STEP * (beyond + HALF * at_edge) + SPREAD_BEFORE) / (at_edge + 1)
-    excess = (_log(novelty) - log_edge) / spread
-    # The logarithm of count / (at_edge + 1), less half that of count / USUAL_ROWS.
-    rarity = HALF * _log(count / (at_edge + 1) * (USUAL_ROWS / (at_edge + 1)))
-    is_told = (before >= params.learning) & (excess > 0)
-    return np.where(is_told, np.maximum(excess + rarity, 0), np.float32(0))
-
-
-def _log(values: Floats32) -> Floats32:
-    """The natural logarithm of values [series, 1] that lie between the edges."""
-    reached = values >= EDGES
-    part = values / np.where(reached, EDGES, EDGES[0]).max(1, keepdims=True)
-    t = (part - 1) / (part + 1)
-    square = t * t
-    first, *higher = LOG_SERIES
-    series = np.zeros_like(t)
-    for factor in reversed(higher):
-        series = (series + factor) * square
-    log_edge = np.where(reached, LOG_EDGES, LOG_EDGES[0]).max(1, keepdims=True)
-    logarithm: Floats32 = log_edge + t * (series + first)
-    return logarithm

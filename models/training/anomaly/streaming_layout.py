@@ -23,6 +23,21 @@ HALF = np.float32(0.5)
 USUAL_ROWS = np.float32(1000)  # of a series whose length neither adds to a surprise nor takes from it
 
 
+class Season(NamedTuple):
+    """Views of what is remembered of a season [series, size], in order; empty where none is looked for."""
+
+    filled: Floats32  # [series, 1], rows since the last note
+    notes: Floats32  # [series, notes], running means noted, the last one first
+    apart: Floats32  # [series, notes], mean distance of a note from the one so many before
+    watched: Floats32  # [series, 1], rows for which there was a season
+    tail: Floats32  # [series, EDGES], how many of them misfitted it at least that much
+
+    @staticmethod
+    def widths(notes: int) -> tuple[int, ...]:
+        """Of each part, in order."""
+        return (1, notes, notes, 1, len(EDGES)) if notes else (0, 0, 0, 0, 0)
+
+
 class Parts(NamedTuple):
     """Views of a state [series, size], in order."""
 
@@ -33,18 +48,22 @@ class Parts(NamedTuple):
     tail: Floats32  # [series, EDGES], how many rows were at least that novel
     births: Floats32  # [series, prototypes], how novel each was when it came; 0: there is none
     prototypes: Floats32  # [series, 1 + scales, prototypes], rows as they were seen
+    season: Season
 
 
 class Layout(NamedTuple):
-    """How many running means and prototypes there are."""
+    """How many running means, prototypes and notes of a season there are."""
 
     scales: int
     prototypes: int
+    notes: int
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Of each part, in order."""
-        return (1, self.scales, STRETCHES, 1, len(EDGES), self.prototypes, (1 + self.scales) * self.prototypes)
+        season = sum(Season.widths(self.notes))
+        seen = (1 + self.scales) * self.prototypes
+        return (1, self.scales, STRETCHES, 1, len(EDGES), self.prototypes, seen, season)
 
     @property
     def size(self) -> int:
@@ -53,6 +72,7 @@ class Layout(NamedTuple):
 
     def parts(self, state: Floats32) -> Parts:
         """Views of a state [series, size]."""
-        rows, means, peaks, left, tail, births, last = np.split(state, np.cumsum(self.widths[:-1]), axis=1)
-        prototypes = last.reshape(len(state), 1 + self.scales, self.prototypes)
-        return Parts(rows, means, peaks, left, tail, births, prototypes)
+        rows, means, peaks, left, tail, births, seen, last = np.split(state, np.cumsum(self.widths[:-1]), axis=1)
+        prototypes = seen.reshape(len(state), 1 + self.scales, self.prototypes)
+        season = Season(*np.split(last, np.cumsum(Season.widths(self.notes)[:-1]), axis=1))
+        return Parts(rows, means, peaks, left, tail, births, prototypes, season)

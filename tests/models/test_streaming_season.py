@@ -1,0 +1,145 @@
+"""The season of the streaming detector: a missing or late cycle is a surprise though all its values are usual."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.training.anomaly.base import Floats
+from models.training.anomaly.export import to_onnx
+from models.training.anomaly.streaming import Params, StreamingModel, step
+from models.training.anomaly.streaming_layout import EDGES, Floats32
+
+runtime = pytest.importorskip("onnxruntime")
+
+PERIOD, RUNNING, ROWS = 120, 45, 1800
+ODD = 12 * PERIOD  # where the cycle is that is missing or late
+WITH = Params(prototypes=64, season=64)
+WITHOUT = WITH.model_copy(update={"season": 0})
+DURING = slice(ODD - 5, ODD + PERIOD)
+ALARM = 5.0
+
+
+def daily(*, noise: float = 1.0, drift: float = 0.0, growth: float = 0.0, jitter: int = 0, seed: int = 0) -> Floats:
+    """A machine that runs at 80 for a part of each period and rests at 20."""
+    rng = np.random.default_rng(seed)
+    rows = np.arange(ROWS)
+    starts = np.arange(0, ROWS, PERIOD) + rng.integers(-jitter, jitter + 1, len(range(0, ROWS, PERIOD)))
+    runs = ((rows[:, None] >= starts) & (rows[:, None] < starts + RUNNING)).any(1)
+    height = 60 * (1 + growth * rows / ROWS)
+    return 20 + runs * height + drift * rows / ROWS + rng.normal(0, noise, ROWS)
+
+
+NORMAL = {
+    "quiet": daily(noise=0.1),
+    "noisy": daily(noise=5, seed=1),
+    "drifting": daily(drift=40, seed=2),
+    "growing": daily(growth=0.5, seed=3),
+    "unpunctual": daily(jitter=3, seed=4),
+}
+
+
+def missing(values: Floats) -> Floats:
+    """The cycle at ODD is not there: the rest before it goes on."""
+    odd = values.copy()
+    odd[ODD - 5 : ODD + RUNNING + 5] = values[ODD - RUNNING - 20 : ODD - 10]
+    return odd
+
+
+def late(values: Floats) -> Floats:
+    """From ODD on all comes half a period later."""
+    return np.concatenate((values[:ODD], values[ODD - PERIOD // 2 : -PERIOD // 2]))
+
+
+SERIES = {
+    f"{kind} {name}": change(values)
+    for name, values in NORMAL.items()
+    for kind, change in (("normal", np.copy), ("missing", missing), ("late", late))
+}
+ROWS_OF_ALL = np.array(list(SERIES.values()), np.float32).T  # [rows, series]
+
+
+def run(params: Params, rows: Floats32) -> tuple[Floats32, Floats32]:
+    """The surprise held [rows, series], and the last state, of series side by side [rows, series]."""
+    state = np.zeros((rows.shape[1], params.layout.size), np.float32)
+    held = np.empty_like(rows)
+    for number, values in enumerate(rows):
+        held[number], state = step(params, state, values)
+    return held, state
+
+
+@cache
+def surprises(params: Params) -> dict[str, Floats32]:
+    """Held at each row of each series."""
+    return dict(zip(SERIES, run(params, ROWS_OF_ALL)[0].T, strict=True))
+
+
+def alarms(held: Floats32) -> int:
+    """How often a surprise rises to an alarm."""
+    return int(((np.diff(held) > 0.5) & (held[1:] >= ALARM)).sum())
+
+
+@pytest.mark.parametrize("name", NORMAL)
+@pytest.mark.parametrize("kind", ["missing", "late"])
+def test_a_cycle_that_is_missing_or_late_is_found_though_its_values_are_usual(kind: str, name: str) -> None:
+    held = surprises(WITH)[f"{kind} {name}"]
+    assert held[DURING].max() > ALARM
+    assert held[DURING].max() > held[ODD - 3 * PERIOD : DURING.start].max() + 1
+
+
+@pytest.mark.parametrize("name", NORMAL)
+def test_without_its_season_a_missing_cycle_goes_unseen(name: str) -> None:
+    assert surprises(WITHOUT)[f"missing {name}"][DURING].max() < ALARM
+
+
+def test_a_season_raises_at_most_one_alarm_more_in_five_normal_series() -> None:
+    watched, plain = (sum(alarms(surprises(params)[f"normal {name}"]) for name in NORMAL) for params in (WITH, WITHOUT))
+    assert watched <= plain + 1
+
+
+def test_the_cycle_after_a_missing_one_is_no_surprise_in_turn() -> None:
+    held = surprises(WITH)["missing quiet"]
+    assert held[ODD + PERIOD :].max() <= held[DURING].max()
+
+
+def test_no_season_is_seen_in_noise_in_a_walk_or_in_a_flat_line() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [rng.normal(size=1500), rng.standard_t(3, 1500), rng.normal(size=1500).cumsum(), np.full(1500, 7.0)]
+    _, state = run(WITH, np.array(shapes, np.float32).T)
+    assert (WITH.layout.parts(state).season.watched == 0).all()
+
+
+def test_the_graph_agrees_with_the_step_on_seasons_and_an_asset_with_itself_in_any_batch() -> None:
+    content = to_onnx(StreamingModel(WITH, 1), ALARM, 1)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = ["anomaly_score", "state_next"]
+    whole = np.zeros((len(SERIES), WITH.layout.size), np.float32)
+    alone = whole[:1]
+    found = []
+    for values in ROWS_OF_ALL:
+        windows = values[:, None, None]
+        score, whole = session.run(names, {"window": windows, "state": whole})
+        found.append(score[:, 0])
+        _, alone = session.run(names, {"window": windows[:1], "state": alone})
+    np.testing.assert_allclose(
+        np.array(found).T, np.array(list(surprises(WITH).values())) / ALARM, rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_array_equal(alone, whole[:1])
+
+
+def test_without_a_season_the_state_is_smaller_and_the_graph_one_of_its_own() -> None:
+    assert WITH.layout.size - WITHOUT.layout.size == 2 + 2 * WITH.season + len(EDGES)
+    session = runtime.InferenceSession(to_onnx(StreamingModel(WITHOUT, 1), ALARM, 1))
+    state = np.zeros((1, WITHOUT.layout.size), np.float32)
+    for values in ROWS_OF_ALL[:300, :1]:
+        (state,) = session.run(["state_next"], {"window": values[:, None, None], "state": state})
+    np.testing.assert_allclose(state, run(WITHOUT, ROWS_OF_ALL[:300, :1])[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_memory_shorter_than_two_of_the_longest_season_is_refused() -> None:
+    assert Params(memory=16_000, season=1000).season == 1000
+    with pytest.raises(ValidationError, match="at least two of the longest season, 16016 rows"):
+        Params(memory=16_000, season=1001)
