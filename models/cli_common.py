@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Sheet
 
@@ -68,10 +69,11 @@ def written(out: Path, bundle: Bundle, *, as_json: bool) -> None:
     manifest = bundle.manifest
     facts = {"file": str(out), "bytes": out.stat().st_size, "digest": bundle.digest}
     signer = {"key_id": bundle.signature.key_id} if bundle.signature else {}
+    inputs = {"inputs": ", ".join(channel.name for channel in manifest.channels)}
     if as_json:
         sys.stdout.write(json.dumps(manifest.model_dump(mode="json") | facts | signer, indent=2) + "\n")
         return
-    figures(f"{manifest.name} {manifest.version}", facts | signer | manifest.evaluation, as_json=False)
+    figures(f"{manifest.name} {manifest.version}", facts | signer | inputs | manifest.evaluation, as_json=False)
 
 
 def figures(title: str, figures: dict[str, Any], *, as_json: bool) -> None:
@@ -80,7 +82,7 @@ def figures(title: str, figures: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
         return
     text = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in figures.items()}
-    sheet(title, {key: value for key, value in text.items() if value != "None"})
+    sheet(escape(title), {key: escape(value) for key, value in text.items() if value != "None"})
 
 
 def sheet(title: str, rows: dict[str, str]) -> None:

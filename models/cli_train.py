@@ -1,6 +1,7 @@
 """`model train` and `model recipe`: fit a model as a recipe says, judge it, and write it as a bundle."""
 
 import sys
+from errno import EISDIR
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,14 +31,45 @@ Version = Annotated[str | None, typer.Option(help="Travels with every result, so
 Seed = Annotated[int | None, typer.Option(help="The same seed, data and libraries give the same bytes. Default: 0.")]
 Key = Annotated[Path | None, typer.Option("--key", help="A private key: the bundle is signed with it at once.")]
 Report = Annotated[Path | None, typer.Option(help="Write figures and pictures: a folder, or a file with .html.")]
-Separator = Annotated[str | None, typer.Option(help="Between values; a blank stands for any run of blanks.")]
+Separator = Annotated[
+    str | None, typer.Option(help="One character, or: comma, semicolon, tab, space (any run). Default: a comma.")
+]
 TimeColumn = Annotated[str | None, typer.Option(help="The column of times. Default: the first, if it holds dates.")]
+TimeUnits = Literal["iso", "ns", "us", "ms", "s", "min", "h", "d"]
+TimeUnit = Annotated[TimeUnits | None, typer.Option(help="What the time counts, if it holds numbers.")]
 Columns = Annotated[str | None, typer.Option(help="Inputs in order, a,b,c. Default: every column of numbers.")]
 Exclude = Annotated[str | None, typer.Option(help="Columns that are no inputs, a,b,c.")]
 UnitColumn = Annotated[str | None, typer.Option(help="The column that says which machine, or which run to failure.")]
 Period = Annotated[float | None, typer.Option("--sample-period-s", help="The grid. Default: as found in the times.")]
 Window = Annotated[int | None, typer.Option(help="Frames that a judgement looks back on.")]
 Rows = Annotated[int | None, typer.Option(help="Learn from the first rows of each machine; judge all others.")]
+
+# Options that win over a key of the recipe, by the name that they have in the commands.
+_KEYS = {
+    "name": "name",
+    "version": "version",
+    "seed": "seed",
+    "layout": "data.layout",
+    "separator": "data.separator",
+    "time_column": "data.time_column",
+    "time_unit": "data.time_unit",
+    "unit_column": "data.unit_column",
+    "label_column": "data.label_column",
+    "target_column": "data.target_column",
+    "columns": "data.columns",
+    "settings": "data.settings",
+    "exclude": "data.exclude",
+    "sample_period_s": "data.sample_period_s",
+    "rows": "data.rows",
+    "judges": "split.judges",
+    "method": "model.method",
+    "window": "model.window",
+    "cap_h": "model.cap_h",
+    "horizon_h": "model.horizon_h",
+    "target": "model.target",
+    "alarms_per_week": "alarm.alarms_per_week",
+}
+_LISTS = ("columns", "settings", "exclude", "judges")
 
 
 @train.command()
@@ -54,6 +86,7 @@ def anomaly(
     seed: Seed = None,
     separator: Separator = None,
     time_column: TimeColumn = None,
+    time_unit: TimeUnit = None,
     unit_column: UnitColumn = None,
     label_column: Annotated[
         str | None, typer.Option(help="1 where something was wrong: for the figures, never for fitting.")
@@ -74,11 +107,7 @@ def anomaly(
 
     Example: train anomaly --data pump.csv --label-column anomaly --report pump.html -o pump.bundle
     """
-    overrides = _overrides(
-        name, version, seed, method, separator, time_column, unit_column, columns, exclude, sample_period_s, window
-    )
-    overrides |= {"data.label_column": label_column, "data.rows": rows, "alarm.alarms_per_week": alarms_per_week}
-    _train("anomaly", data, out, recipe, overrides, report, key, as_json=as_json)
+    _train("anomaly", locals())
 
 
 @train.command()
@@ -99,11 +128,21 @@ def failure(
     ] = None,
     separator: Separator = None,
     time_column: TimeColumn = None,
+    time_unit: TimeUnit = None,
     unit_column: UnitColumn = None,
     settings: Annotated[str | None, typer.Option(help="Inputs that set the operating regime, a,b,c.")] = None,
     columns: Columns = None,
     exclude: Exclude = None,
     window: Window = None,
+    cap_h: Annotated[
+        float | None, typer.Option(help="Longer lives are learnt as this. Default: 5/8 of the median one; cmapss: 125.")
+    ] = None,
+    horizon_h: Annotated[
+        float | None, typer.Option(help="Of failure_prob, and of the alarm. Default: a quarter of the cap; cmapss: 30.")
+    ] = None,
+    judges: Annotated[
+        str | None, typer.Option(help="Units that judge, a,b,c. Default: a fifth of them, drawn with the seed.")
+    ] = None,
     sample_period_s: Period = None,
     as_json: Json = False,
 ) -> None:
@@ -113,11 +152,7 @@ def failure(
 
     Example: train failure --data train_FD001.txt --layout cmapss --report fd001.html -o fd001.bundle
     """
-    overrides = _overrides(
-        name, version, seed, method, separator, time_column, unit_column, columns, exclude, sample_period_s, window
-    )
-    overrides |= {"data.layout": layout, "data.settings": _names(settings)}
-    _train("failure", data, out, recipe, overrides, report, key, as_json=as_json)
+    _train("failure", locals())
 
 
 @train.command()
@@ -132,9 +167,14 @@ def quality(
     name: Name = None,
     version: Version = None,
     seed: Seed = None,
-    target_column: Annotated[str | None, typer.Option(help="The measured quality, 0 to 100; may have gaps.")] = None,
+    target_column: Annotated[str | None, typer.Option(help="The measured quality; may have gaps.")] = None,
+    target: Annotated[
+        Literal["score", "specification", "good", "bad"] | None,
+        typer.Option(help="What it says: score, 0 to 100 (default); good or bad, which 1 stands for; specification."),
+    ] = None,
     separator: Separator = None,
     time_column: TimeColumn = None,
+    time_unit: TimeUnit = None,
     unit_column: UnitColumn = None,
     columns: Columns = None,
     exclude: Exclude = None,
@@ -145,11 +185,7 @@ def quality(
 
     Example: train quality --data line.csv --target-column quality --report line.html -o line.bundle
     """
-    overrides = _overrides(
-        name, version, seed, method, separator, time_column, unit_column, columns, exclude, sample_period_s, None
-    )
-    overrides["data.target_column"] = target_column
-    _train("quality", data, out, recipe, overrides, report, key, as_json=as_json)
+    _train("quality", locals())
 
 
 def print_recipe(
@@ -174,66 +210,43 @@ def print_recipe(
         typer.echo(example(kind, chosen), nl=False)
 
 
-def _train(
-    kind: Kind,
-    data: list[Path],
-    out: Path,
-    recipe: Path | None,
-    overrides: dict[str, Any],
-    report: Path | None,
-    key: Path | None,
-    *,
-    as_json: bool,
-) -> None:
+def _train(kind: Kind, options: dict[str, Any]) -> None:
+    """`options`: those of the command, by name."""
+    out, report, key = options["out"], options["report"], options["key"]
+    overrides = {place: options.get(name) for name, place in _KEYS.items()}
+    overrides |= {_KEYS[name]: _names(options.get(name)) for name in _LISTS}
     with faults():
         from models.cli_bundle import passphrase  # noqa: PLC0415 - slow to import
         from models.signing import read_private_key  # noqa: PLC0415 - likewise
         from models.training.kit import make  # noqa: PLC0415 - the extra may be missing
         from models.training.recipes import load_recipe  # noqa: PLC0415 - likewise
 
+        page = None if report is None else _page(report)
+        for file in filter(None, (out, page)):
+            _check_place(file)
         private = None if key is None else read_private_key(key, passphrase(None))
-        made = make(load_recipe(kind, recipe, overrides), data, progress, private)
+        made = make(load_recipe(kind, options["recipe"], overrides), options["data"], progress, private)
         made.bundle.save(out)
-        if report is not None:
+        if page is not None:
             with progress("report"):
-                _write_report(report, made.report())
+                page.write_text(made.report(), encoding="utf-8")
+    for note in made.notes:
+        sys.stderr.write(f"note: {note}\n")
     for warning in made.warnings:
         sys.stderr.write(f"mind: {warning}\n")
-    written(out, made.bundle, as_json=as_json)
+    written(out, made.bundle, as_json=options["as_json"])
 
 
-def _write_report(place: Path, text: str) -> None:
-    file = place if place.suffix.lower() in {".html", ".htm"} else place / "report.html"
+def _check_place(file: Path) -> None:
+    """Before anything is learnt. Raises OSError where a file cannot be."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    if file.is_dir():
+        raise IsADirectoryError(EISDIR, "is a folder; name a file in it", str(file))
 
 
-def _overrides(
-    name: str | None,
-    version: str | None,
-    seed: int | None,
-    method: str | None,
-    separator: str | None,
-    time_column: str | None,
-    unit_column: str | None,
-    columns: str | None,
-    exclude: str | None,
-    sample_period_s: float | None,
-    window: int | None,
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": version,
-        "seed": seed,
-        "model.method": method,
-        "model.window": window,
-        "data.separator": separator,
-        "data.time_column": time_column,
-        "data.unit_column": unit_column,
-        "data.columns": _names(columns),
-        "data.exclude": _names(exclude),
-        "data.sample_period_s": sample_period_s,
-    }
+def _page(place: Path) -> Path:
+    """The report's file, of a file or a folder."""
+    return place if place.suffix.lower() in {".html", ".htm"} else place / "report.html"
 
 
 def _names(text: str | None) -> list[str] | None:

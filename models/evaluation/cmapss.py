@@ -71,7 +71,7 @@ def evaluate(
         raise DataError(msg)
     from models.training.failure import network  # noqa: PLC0415 - the extra may be missing
 
-    params = network.Params.model_validate(setting)
+    params = network.Params.model_validate({"cap_h": CAP_CYCLES, **setting})
     read = [_read(data, subset) for subset in subsets]  # before learning: a fault in the last file is told at once
     results = []
     for number, (subset, fleet, units, answers) in enumerate(read):

@@ -41,6 +41,8 @@ _NEVER = (
     "To judge the work of people.",
 )
 
+_EARLIEST_NS = 86_400 * 365 * 10**9  # what lies before counts from a machine's beginning
+
 
 def card(
     recipe: Recipe,
@@ -117,6 +119,8 @@ def _data(data: Data) -> dict[str, str]:
 
 
 def _time(time_ns: int) -> str:
+    if time_ns < _EARLIEST_NS:
+        return f"{time_ns / 3600e9:.4g} h"
     return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -1,7 +1,7 @@
 """From a recipe and its data to a fitted model in a bundle, judged on rows that it was not fitted on."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from models.evaluation.judging.anomaly import judge_anomaly
 from models.evaluation.report import anomaly as anomaly_report
 from models.evaluation.report.charts import Chart
 from models.evaluation.running import Runner
+from models.training import suspects
 from models.training.anomaly.base import AnomalyModel, raw_of
 from models.training.anomaly.calibrate import calibrate
 from models.training.anomaly.export import write_anomaly_bundle
@@ -21,6 +22,10 @@ from models.training.splits import Parts, split_by_time, split_by_unit
 from models.training.table import DataError
 
 Advance = Callable[[int, int], None]
+_CMAPSS = (125.0, 30.0)  # cycles: the cap that published figures have, and a horizon
+_LEARNT = 0.95  # of the error of always saying the mean: more is not learnt
+_SHORT = 0.1  # of the coverage
+_FAR = 1000  # standard deviations; no machine gets there
 _GAP_ROWS = 60  # between parts, where a method has no single window
 
 
@@ -34,6 +39,17 @@ class Draft(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
+def settle(recipe: Recipe, data: Data) -> Recipe:
+    """The recipe with the values filled in that it leaves to the data."""
+    if recipe.kind != "failure":
+        return recipe
+    lives_h = [len(run) * data.sample_period_s / 3600 for run in _lives(data)[0].runs]
+    found = _CMAPSS if recipe.data.layout == "cmapss" else recipe.model.lengths_h(lives_h)
+    given = (recipe.model.cap_h, recipe.model.horizon_h)
+    cap_h, horizon_h = (own or other for own, other in zip(given, found, strict=True))
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"cap_h": cap_h, "horizon_h": horizon_h})})
+
+
 def make_draft(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     """Fit and judge what the recipe asks for. Raises DataError, BundleError, ModuleNotFoundError."""
     ways = {"anomaly": _anomaly, "failure": _failure, "quality": _quality}
@@ -45,7 +61,7 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     if not recipe.split.calibrate:
         msg = "split.calibrate is 0: an anomaly model needs rows that settle its limit, such as 0.25"
         raise DataError(msg)
-    parts = _parts(recipe, data, recipe.split.by or "time")
+    parts = _parts(recipe, data, "time")
     model: AnomalyModel = recipe.module.fit(
         [run.values for run in parts.fit], recipe.model, seed=recipe.seed, advance=advance
     )
@@ -61,13 +77,31 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
         data.channels,
         sample_period_s=data.sample_period_s,
     )
-    warnings = [calibration.warning] if calibration.warning else []
+    names = [channel.name for channel in data.channels]
+    warnings = [*suspects.counters(names, data.runs), *suspects.flags(names, data.runs)]
+    warnings += [calibration.warning] if calibration.warning else []
     wrong = sum(int(run.label.sum()) for run in (*parts.fit, *parts.calibrate) if run.label is not None)
     if wrong:
         warnings.append(f"{wrong:,} of the rows that normal was learnt from are labelled as wrong")
-    judged = judge_anomaly(bundle.manifest, Runner(bundle), parts.test)
+    runner = Runner(bundle)
+    warnings += _deaf(runner, parts.fit)
+    judged = judge_anomaly(bundle.manifest, runner, parts.test)
     charts = anomaly_report.charts(bundle.manifest, judged, calibration, raw, has_times=data.has_times)
     return Draft(bundle, parts, judged.figures, charts, tuple(warnings))
+
+
+def _deaf(runner: Runner, runs: Sequence[Run]) -> Iterator[str]:
+    """Whether nothing at all reaches the alarm limit: some methods tell far from very far no longer."""
+    longest = max(runs, key=len).values
+    spread = np.concatenate([run.values for run in runs]).std(0)
+    far = [np.where(np.arange(len(longest))[:, None] % 2, longest, longest + _FAR * sign * spread) for sign in (-1, 1)]
+    far += [longest + _FAR * sign * spread for sign in (-1, 1)]
+    highest = max(float(runner.outputs(values)["anomaly_score"].max()) for values in far)
+    if highest < 1:
+        yield (
+            f"nothing reaches the alarm limit: inputs {_FAR:,} standard deviations off score {highest:.2g} of 1; "
+            "more normal data, or more alarms_per_week, bring it nearer"
+        )
 
 
 def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
@@ -79,8 +113,10 @@ def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     if not data.has_times and recipe.data.sample_period_s is None and recipe.data.layout != "cmapss":
         msg = "how long is a row? A life needs data.time_column, or data.sample_period_s where rows have no times"
         raise DataError(msg)
-    data, warnings = _lives(data)
-    parts = _parts(recipe, data, recipe.split.by or "unit")
+    data, lost = _lives(data)
+    names = [channel.name for channel in data.channels]
+    warnings = [*lost, *suspects.flags(names, data.runs), *suspects.lifelines(names, data.runs)]
+    parts = _parts(recipe, data, "unit")
     if recipe.split.by == "time":
         msg = "split.by is 'time': a machine that fails after the cut tells when those before it do; 'unit' is allowed"
         raise DataError(msg)
@@ -94,10 +130,24 @@ def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     )
     bundle = _written(recipe, data, parts, write_failure_bundle, model, data.channels)
     kept = tuple(run.of_channels(model.kept) for run in parts.test)
-    judged = judge_failure(
-        bundle.manifest, Runner(bundle), kept, cap_h=recipe.model.cap_h, horizon_h=recipe.model.horizon_h
-    )
-    return Draft(bundle, parts, judged.figures, report.charts(judged), warnings)
+    judged = judge_failure(bundle.manifest, Runner(bundle), kept, cap_h=model.cap_h, horizon_h=model.horizon_h)
+    warnings += _unlearnt(bundle.manifest.evaluation, recipe.model.coverage, len({run.unit for run in parts.fit}))
+    return Draft(bundle, parts, judged.figures, report.charts(judged), tuple(warnings))
+
+
+def _unlearnt(figures: Mapping[str, float], coverage: float, machines: int) -> Iterator[str]:
+    """What held-out machines say against the model."""
+    error, of_mean, held = (figures[f"held_out_{name}"] for name in ("rmse_h", "rmse_of_mean_h", "coverage"))
+    if error > _LEARNT * of_mean:
+        yield (
+            f"lives of machines that were held out are told no better (off by {error:.3g} h) than by always saying "
+            f"the mean (off by {of_mean:.3g} h): these inputs say little of how long a machine lasts"
+        )
+    if held < coverage - _SHORT:
+        yield (
+            f"intervals meant for {coverage:.0%} of lives held {held:.0%} of those of machines that were held out: "
+            f"{machines} machines are too few to tell how wide they have to be"
+        )
 
 
 def _quality(recipe: Recipe, data: Data, advance: Advance) -> Draft:
@@ -109,7 +159,12 @@ def _quality(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     if recipe.data.target_column is None:
         msg = "data.target_column is missing: the column with the measured quality"
         raise DataError(msg)
-    parts = _parts(recipe, data, recipe.split.by or "time")
+    names = [channel.name for channel in data.channels]
+    warnings = [*suspects.counters(names, data.runs), *suspects.flags(names, data.runs)]
+    values = np.concatenate([run.values for run in data.runs])
+    target = np.concatenate([run.target for run in data.runs if run.target is not None])
+    warnings += suspects.tellers(names, values, target, recipe.data.target_column)
+    parts = _parts(recipe, data, "time")
     model = recipe.module.fit(
         np.concatenate([run.values for run in parts.fit]),
         np.concatenate([run.target for run in parts.fit if run.target is not None]),
@@ -122,7 +177,7 @@ def _quality(recipe: Recipe, data: Data, advance: Advance) -> Draft:
         recipe, data, parts, write_quality_bundle, model, data.channels, sample_period_s=data.sample_period_s
     )
     judged = judge_quality(bundle.manifest, Runner(bundle), parts.test, recipe.model)
-    return Draft(bundle, parts, judged.figures, report.charts(bundle.manifest, judged))
+    return Draft(bundle, parts, judged.figures, report.charts(bundle.manifest, judged), tuple(warnings))
 
 
 def _written(
@@ -146,7 +201,7 @@ def _parts(recipe: Recipe, data: Data, by: str) -> Parts:
     section = recipe.split
     if recipe.kind != "anomaly":
         section = section.model_copy(update={"calibrate": 0.0})
-    if by == "unit":
+    if (section.by or ("unit" if section.judges else by)) == "unit":
         return split_by_unit(data.runs, section, seed=recipe.seed)
     gap = getattr(recipe.model, "window", _GAP_ROWS)
     return split_by_time(data.runs, section, gap=gap, rows=recipe.data.rows)

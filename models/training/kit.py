@@ -12,7 +12,7 @@ from models.evaluation.report.page import page
 from models.signing import sign
 from models.training.card import alarm_text, card, libraries, shown
 from models.training.data import Data, read_data
-from models.training.drafts import Draft, make_draft
+from models.training.drafts import Draft, make_draft, settle
 from models.training.recipes import Recipe, as_toml
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -23,6 +23,7 @@ class Made(NamedTuple):
 
     bundle: Bundle
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]  # what of the data was left out, and why
     report: Callable[[], str]  # draws its pictures, and gives the page in HTML
 
 
@@ -42,6 +43,7 @@ def make(recipe: Recipe, paths: Sequence[Path], progress: Progress, key: Ed25519
     """
     with progress("reading") as advance:
         data = read_data(paths, recipe.data, advance)
+    recipe = settle(recipe, data)
     with progress("fitting") as advance:
         draft = make_draft(recipe, data, advance)
     evaluation = {**draft.bundle.manifest.evaluation, **draft.figures}
@@ -51,7 +53,7 @@ def make(recipe: Recipe, paths: Sequence[Path], progress: Progress, key: Ed25519
     bundle = pack_bundle(manifest, draft.bundle.model, extra)
     if key is not None:
         bundle = sign(bundle, key)
-    return Made(bundle, draft.warnings, lambda: _report(bundle, recipe, data, draft))
+    return Made(bundle, draft.warnings, data.notes, lambda: _report(bundle, recipe, data, draft))
 
 
 def _report(bundle: Bundle, recipe: Recipe, data: Data, draft: Draft) -> str:

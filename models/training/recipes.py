@@ -91,7 +91,7 @@ def load_recipe(kind: Kind, path: Path | None, overrides: Mapping[str, Any]) -> 
         ConfigError: one line a fault, with file, key and cure.
         ModuleNotFoundError: the method needs an extra that is not installed.
     """
-    source = str(path) if path else "defaults"
+    source = str(path) if path else "options"
     content = dict(load_toml(path, _Content).model_extra or {}) if path else {}
     for key, value in overrides.items():
         if value is not None:

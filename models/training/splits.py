@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.training.data.frames import Run
 from models.training.table import DataError
 
+_SHOWN = 8  # names
+
 
 class SplitSection(BaseModel):
     """The section `[split]` of a recipe."""
@@ -23,6 +25,9 @@ class SplitSection(BaseModel):
     by: Literal["time", "unit"] | None = Field(
         None, description="time: the last rows of each machine judge; unit: whole machines do; none: unit for failure"
     )
+    judges: tuple[str, ...] = Field(
+        (), description="by unit: the machines that judge, none of which is learnt from; none named: a share is drawn"
+    )
     calibrate: float = Field(0.25, ge=0, lt=1, description="anomaly: share of the rows that settles the alarm limit")
     test: float = Field(0.2, ge=0, lt=1, description="share that judges the model; 0: none, and the card says so")
 
@@ -30,6 +35,9 @@ class SplitSection(BaseModel):
     def _something_is_left(self) -> "SplitSection":
         if self.calibrate + self.test >= 1:
             msg = f"calibrate {self.calibrate:g} and test {self.test:g} leave nothing to learn from: below 1 in all"
+            raise ValueError(msg)
+        if self.judges and self.by == "time":
+            msg = "judges are named, but the split is by time: by = 'unit' is allowed"
             raise ValueError(msg)
         return self
 
@@ -76,24 +84,36 @@ def split_by_time(runs: Sequence[Run], section: SplitSection, *, gap: int, rows:
 
 
 def split_by_unit(runs: Sequence[Run], section: SplitSection, *, seed: int) -> Parts:
-    """Whole machines: which go where is drawn with `seed`.
+    """Whole machines: which go where is drawn with `seed`, but for those that are named.
 
     Raises:
-        DataError: fewer machines than parts that are asked for.
+        DataError: fewer machines than parts that are asked for, or a name that no machine has.
     """
     units = list(dict.fromkeys(run.unit for run in runs))
-    counts = [max(1, round(len(units) * share)) if share else 0 for share in (section.calibrate, section.test)]
-    if sum(counts) >= len(units):
-        msg = (
-            f"{len(units)} machine(s) cannot be split by unit: give more, split by time, or test = 0 and calibrate = 0"
-        )
+    for name in section.judges:
+        if name not in units:
+            msg = f"split.judges: no machine {name!r}; there are {', '.join(units)}"
+            raise DataError(msg)
+    test = 0.0 if section.judges else section.test
+    settled, judging = (max(1, round(len(units) * share)) if share else 0 for share in (section.calibrate, test))
+    drawn = [units[at] for at in np.random.default_rng(seed).permutation(len(units)) if units[at] not in section.judges]
+    if settled + judging >= len(drawn):
+        are = f"{len(units)} machine{'s are' if len(units) > 1 else ' is'} too few"
+        cure = "give more, or test = 0; but for failure, a split by time needs one"
+        msg = f"{are} to learn from some and judge by others: {cure}"
         raise DataError(msg)
-    drawn = [units[at] for at in np.random.default_rng(seed).permutation(len(units))]
-    settle, judge = set(drawn[: counts[0]]), set(drawn[counts[0] : sum(counts)])
+    settle, judge = set(drawn[:settled]), {*section.judges, *drawn[settled : settled + judging]}
     parts: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
     for run in runs:
         parts[1 if run.unit in settle else 2 if run.unit in judge else 0].append(run)
-    return _checked(parts, f"by unit, drawn with seed {seed}")
+    named = [unit for unit in units if unit in judge]
+    says = "by unit, named" if section.judges else f"by unit, drawn with seed {seed}"
+    return _checked(parts, f"{says}; {len(named)} judge{_some(named)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of them."""
+    return f" ({', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''})" if names else ""
 
 
 def _checked(parts: tuple[list[Run], list[Run], list[Run]], says: str) -> Parts:

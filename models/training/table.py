@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+_SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
+
 
 class DataError(ValueError):
     """The data cannot be used; the text names the place, what is wrong and what is allowed."""
@@ -22,7 +24,7 @@ class Columns(Protocol):
     rows: int
 
     def is_numeric(self, name: str) -> bool:
-        """Whether the column holds numbers, as its first value that is there tells."""
+        """Whether the column holds numbers, as its first value that is there tells, or the most of them."""
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """float64 [rows], NaN where there is nothing. Raises DataError where there is something else."""
@@ -46,7 +48,7 @@ class TextColumns:
     """The columns of a text file."""
 
     def __init__(self, path: Path, separator: str = ",", header: Sequence[str] | None = None) -> None:
-        """Read the file: UTF-8, a separator of one character; a blank stands for any run of blanks, as in C-MAPSS.
+        """Read the file: UTF-8; a blank as separator stands for any run of blanks, as in C-MAPSS.
 
         `header`: the names of a file that has no header line. Raises DataError, with the line.
         """
@@ -62,9 +64,10 @@ class TextColumns:
         self._cells = dict(zip(header, zip(*(row for _, row in rows), strict=True), strict=True))
 
     def is_numeric(self, name: str) -> bool:
-        """See `Columns`."""
-        first = next((cell for cell in self._cells[name] if cell.strip()), "")
-        return _is_number(first)
+        """See `Columns`. A word among numbers does not make it text: `numbers` tells where that word is."""
+        cells = self._cells[name]
+        first = next((cell for cell in cells if cell.strip()), "")
+        return _is_number(first) or 2 * sum(map(_is_number, cells)) > len(cells)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """See `Columns`."""
@@ -73,7 +76,8 @@ class TextColumns:
             return np.array(list(map(float, cells)))
         except ValueError:
             row = next(at for at, cell in enumerate(cells) if not _is_number(cell))
-            msg = f"{self.path}: {self.place(row)}, column {name}: {cells[row]!r}; a finite number is needed"
+            says = "a finite number is needed: with a point for a comma, or an empty cell; else exclude the column"
+            msg = f"{self.path}: {self.place(row)}, column {name}: {cells[row]!r}; {says}"
             raise DataError(msg) from None
 
     def texts(self, name: str) -> list[str]:
@@ -98,7 +102,7 @@ def read_table(
 
     Args:
         path: a text file in UTF-8.
-        separator: one character; a blank stands for any run of blanks.
+        separator: one character, or its name: tab, comma, semicolon, space; that stands for any run of blanks.
         header: the column names of a file that has no header line.
         time_column: kept as text beside the numbers.
         columns: which to read, in this order; without it every column whose first value is a number.
@@ -127,7 +131,8 @@ def choose(table: Columns, columns: Sequence[str], left_out: Sequence[str]) -> t
             raise DataError(msg)
     chosen = tuple(columns) or tuple(n for n in table.names if n not in left_out and table.is_numeric(n))
     if not chosen:
-        msg = f"{table.path}: no numeric column is left; is the separator right? There are {', '.join(table.names)}"
+        cure = "is the separator right, and a point in each number, no comma?"
+        msg = f"{table.path}: no numeric column is left; {cure} There are {', '.join(table.names)}"
         raise DataError(msg)
     return chosen
 
@@ -139,13 +144,15 @@ def _check_shape(path: Path, separator: str, header: Sequence[str], rows: Sequen
     for line, row in rows:
         if len(row) != len(header):
             msg = f"{path}: line {line}: {len(row)} values for {len(header)} columns; is the separator {separator!r}?"
+            msg += f" The columns are {', '.join(header)}" if len(header) == 1 else ""
             raise DataError(msg)
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that is not blank."""
+    separator = _SEPARATORS.get(separator, separator)
     if len(separator) != 1:
-        msg = f"separator {separator!r}: one character is allowed"
+        msg = f"separator {separator!r}: one character is allowed, or {', '.join(_SEPARATORS)}"
         raise DataError(msg)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -157,7 +164,12 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise DataError(msg) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        msg = (
+            f"{path}: no text table in UTF-8, which is needed ({error.reason}); a Parquet file's name ends in .parquet"
+        )
+        raise DataError(msg) from error
+    except csv.Error as error:
         msg = f"{path}: no text table: {error}"
         raise DataError(msg) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from models.bundle import read_bundle
 from models.cli import app
 
 pytest.importorskip("onnx")
@@ -138,6 +139,56 @@ def test_a_failure_model_is_trained_from_machines_that_ran_until_they_failed(tmp
     page = report.read_text()
     assert "Reliability of the probability" in page
     assert "Coverage of the interval" in page
+
+
+def test_machines_that_tell_nothing_of_their_lives_give_a_model_that_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = (f"{row * 10},{'N' if row else 'Y'},{rng.normal():.3f},{int(row > 30)}" for row in range(60))
+    text = "\n".join(["t_s,new,noise,worn", *rows])
+    files = [tmp_path / f"bearing-{number}.csv" for number in range(4)]
+    for file in files:
+        file.write_text(text)
+    out = tmp_path / "b.bundle"
+    options = ["--time-column", "t_s", "--time-unit", "s", "--exclude", "worn", "--window", "10", "-o", str(out)]
+    named = [option for file in files for option in ("--data", str(file))]
+    made = RUNNER.invoke(app, ["train", "failure", *named, *options, "--judges", "bearing-2"])
+    assert made.exit_code == 0, made.output
+    assert "note: columns without numbers: new" in made.stderr
+    assert "than by always saying the mean" in made.stderr
+    card = read_bundle(out).parts["card.md"].decode()
+    assert "By unit, named; 1 judge (bearing-2)" in card
+    assert "cap_h = 0.1\nhorizon_h = 0.025\n" in card
+    assert "**times**: 0 h to 0.1639 h" in card
+
+
+def test_a_column_that_knows_the_answer_is_asked_about(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{heat:.3f},{int(heat > 1)},{int(heat > 1.5)}" for heat in rng.normal(size=300)]
+    data = tmp_path / "line.csv"
+    data.write_text("\n".join(["heat,scrap,burnt", *lines]))
+    options = ["--target-column", "scrap", "--target", "bad", "-o", str(tmp_path / "q.bundle")]
+    made = RUNNER.invoke(app, ["train", "quality", "--data", str(data), *options])
+    assert made.exit_code == 0, made.output
+    assert "mind: input burnt alone tells scrap (right " in made.stderr
+    assert "mind: input heat alone tells scrap (area under ROC 1.000)" in made.stderr
+
+
+def test_a_limit_that_no_input_reaches_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = tmp_path / "pump.csv"
+    data.write_text("\n".join(["a,b", *(f"{a:.3f},{b:.3f}" for a, b in rng.normal(size=(200, 2)))]))
+    options = ["--data", str(data), "-o", str(tmp_path / "a.bundle")]
+    deaf = RUNNER.invoke(app, ["train", "anomaly", *options, "--method", "isolation-forest"])
+    assert deaf.exit_code == 0, deaf.output
+    assert "mind: nothing reaches the alarm limit" in deaf.stderr
+    heard = RUNNER.invoke(app, ["train", "anomaly", *options, "--method", "pca"])
+    assert "nothing reaches" not in heard.stderr
+
+
+def test_a_bundle_that_cannot_be_written_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
+    made = RUNNER.invoke(app, ["train", "anomaly", "--data", "none.csv", "-o", str(tmp_path)])
+    assert made.exit_code == 2
+    assert made.stderr == f"{tmp_path}: is a folder; name a file in it\n"
 
 
 def test_lives_without_times_are_refused_for_nobody_knows_how_long_a_row_is(tmp_path: Path) -> None:

@@ -187,6 +187,9 @@ SLOW = "\n".join(["time,a,b", *(f"{time},{at},{at if at % 20 == 0 else ''}" for 
         ("a,b\n1,\n,2\n", {}, "no frame in which every channel has a value"),
         ("time,asset,channel,value\n2026-01-01,p,flow,1\n", {"columns": ["heat"]}, "no channel 'heat'; there are flow"),
         ("time,asset,channel,value\n2026-01-01,p,flow,1\n", {"time_column": "time"}, "time_column cannot be given"),
+        ('a,b\n1,"2,5"\n', {}, "line 2, column b: '2,5' has a comma where a number has a point"),
+        ("day,a\n31.01.2026 08:00:00,1\n", {}, "line 2, column day: .* is not ISO 8601, such as .*exclude"),
+        ("a,day\n1,2026-01-31\n", {}, "line 2, column day: .* is a time: time_column = 'day' says so"),
     ],
 )
 def test_what_the_data_contradict_is_named_with_its_place_and_cure(
@@ -213,3 +216,9 @@ def test_no_parquet_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("a,b\n")
     with pytest.raises(DataError, match=r"x.parquet: no Parquet"):
         read_data([tmp_path / "x.parquet"], DataSection())
+
+
+def test_columns_of_words_are_no_inputs_and_it_is_said(tmp_path: Path) -> None:
+    data = _read(tmp_path / "x.csv", "time,operator,a\n2026-01-01T00:00:00,Eve,1\n2026-01-01T00:00:01,Ann,2\n")
+    assert [channel.name for channel in data.channels] == ["a"]
+    assert data.notes == ("columns without numbers: operator",)

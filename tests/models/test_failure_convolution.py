@@ -16,7 +16,7 @@ from tests.models.worn_fleet import Floats, worn_fleet
 
 
 def _fit(units: Sequence[Floats], *, steps: int, window: int = 40, pool: int = 5, **settings: Any) -> FailureModel:
-    params = convolution.Params(window=window, pool=pool, folds=2, steps=steps, hidden=32)
+    params = convolution.Params(window=window, pool=pool, cap_h=125, folds=2, steps=steps, hidden=32)
     return convolution.fit(units, params, settings=1, **settings)
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.deep
 
 
 def _fit(units: Sequence[Floats], *, steps: int, **settings: Any) -> FailureModel:
-    params = network.Params(window=40, folds=2, steps=steps, hidden=32)
+    params = network.Params(window=40, cap_h=125, folds=2, steps=steps, hidden=32)
     return network.fit(units, params, settings=1, **settings)
 
 

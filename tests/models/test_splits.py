@@ -71,7 +71,19 @@ def test_a_unit_is_never_in_two_parts_and_the_seed_says_where() -> None:
 
 
 def test_too_few_units_or_rows_are_refused_with_the_cure() -> None:
-    with pytest.raises(DataError, match=r"2 machine\(s\) cannot be split by unit"):
+    with pytest.raises(DataError, match="2 machines are too few to learn from some"):
         split_by_unit(_runs([("a", 5), ("b", 5)]), SplitSection(), seed=0)
     with pytest.raises(DataError, match="leaves no row to learn from"):
         split_by_time(_runs([("a", 1)]), SplitSection(calibrate=0.6, test=0.2), gap=0)
+
+
+def test_machines_that_are_named_judge_and_no_other() -> None:
+    runs = _runs([(unit, 5) for unit in "abcdef"])
+    parts = split_by_unit(runs, SplitSection(judges=("b", "e"), calibrate=0.0), seed=3)
+    assert [run.unit for run in parts.test] == ["b", "e"]
+    assert [run.unit for run in parts.fit] == ["a", "c", "d", "f"]
+    assert "by unit, named; 2 judge (b, e)" in parts.says
+    with pytest.raises(DataError, match="no machine 'x'; there are a, b"):
+        split_by_unit(runs, SplitSection(judges=("x",)), seed=3)
+    with pytest.raises(ValueError, match="by = 'unit' is allowed"):
+        SplitSection(by="time", judges=("a",))

@@ -64,3 +64,13 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DataError, match="no text table"):
         read_table(path)
+
+
+def test_a_word_in_a_column_of_numbers_is_a_fault_and_does_not_hide_the_column(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2, column b: 'N/A'; a finite number is needed: .*exclude"):
+        read_table(_file(tmp_path, "a,b\n1,N/A\n2,3\n3,4\n4,5\n"))
+
+
+@pytest.mark.parametrize(("name", "separator"), [("semicolon", ";"), ("tab", "\t"), ("space", " "), ("comma", ",")])
+def test_a_separator_has_a_name_too(tmp_path: Path, name: str, separator: str) -> None:
+    assert read_table(_file(tmp_path, f"a{separator}b\n1{separator}2\n"), separator=name).columns == ("a", "b")

@@ -49,6 +49,8 @@ def read_data(
     if not runs:
         msg = f"{paths[0]}: no frame in which every channel has a value; the channels are {', '.join(channels)}"
         raise DataError(msg)
+    if words := dict.fromkeys(name for read in reads for name in read.words):
+        notes = (f"columns without numbers: {', '.join(words)}", *notes)
     if not has_times:
         notes = (f"no times: each row counts as {period_s:g} s", *notes)
     sources = tuple(Source(path.name, _sha256(path), read.rows) for path, read in zip(paths, reads, strict=True))

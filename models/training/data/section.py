@@ -18,7 +18,9 @@ class DataSection(BaseModel):
         "`edge replay --out` write it; cmapss: unit, cycle, 3 settings, 21 sensors, blanks between, no header; "
         "the cycle is an input too, the age of a unit",
     )
-    separator: str = Field(",", description="of a text file: one character; a blank stands for any run of blanks")
+    separator: str = Field(
+        ",", description="of a text file: one character, or tab, comma, semicolon, space (any run of blanks)"
+    )
     time_column: str | None = Field(
         None, description="times of the rows; without one the first column if it holds dates, else a row is a period"
     )

@@ -36,3 +36,4 @@ class Read(NamedTuple):
     has_label: bool = False
     has_target: bool = False
     refused: int = 0  # readings that no live model would have seen
+    words: tuple[str, ...] = ()  # columns that are no inputs, for they hold no numbers

@@ -1,5 +1,7 @@
 """Files with a column a channel."""
 
+import re
+
 import numpy as np
 
 from models.training.data.grid import Readings
@@ -11,6 +13,8 @@ from models.training.table import Columns, DataError, choose
 _TIMES = frozenset({"time", "time_ns", "time_ms", "time_s", "timestamp"})  # names of what no model should learn from
 
 _LARGEST = float(np.finfo(np.float32).max)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b")
 
 
 def read_wide(table: Columns, section: DataSection) -> Read:
@@ -26,6 +30,9 @@ def read_wide(table: Columns, section: DataSection) -> Read:
         cure = f"time_column = {name!r} with its time_unit, or exclude = [{name!r}]"
         msg = f"{table.path}: column {name!r} holds numbers, and would be an input of the model: say {cure}"
         raise DataError(msg)
+    words = () if section.columns else tuple(n for n in table.names if n not in (*chosen, *section.settings, *left_out))
+    for name in words:
+        _check_words(table, name, has_times=time is not None)
     channels = (*section.settings, *(name for name in chosen if name not in section.settings))
     extra = [name for name in (section.label_column, section.target_column) if name is not None]
     values = np.column_stack([_finite_or_nan(table, name) for name in (*channels, *extra)])
@@ -40,7 +47,23 @@ def read_wide(table: Columns, section: DataSection) -> Read:
         _check_order(table, time or "", times, rows, section)
         machines.append(Machine(unit, (*channels, *extra), _readings(times[rows], values[rows])))
     has_label, has_target = section.label_column is not None, section.target_column is not None
-    return Read(channels, tuple(machines), times is not None, table.rows, has_label, has_target)
+    return Read(channels, tuple(machines), times is not None, table.rows, has_label, has_target, words=words)
+
+
+def _check_words(table: Columns, name: str, *, has_times: bool) -> None:
+    """A column of text is no input; one of numbers or times in another writing was meant to be more."""
+    row, first = next(((row, text) for row, text in enumerate(table.texts(name)) if text), (0, ""))
+    place = f"{table.path}: {table.place(row)}, column {name}: {first!r}"
+    leave = f"exclude = [{name!r}] leaves it out"
+    if _DECIMAL_COMMA.fullmatch(first):
+        msg = f"{place} has a comma where a number has a point; write it so, or {leave}"
+        raise DataError(msg)
+    if not has_times and holds_dates(table, name):
+        msg = f"{place} is a time: time_column = {name!r} says so, {leave}"
+        raise DataError(msg)
+    if not has_times and _DATE.match(first):
+        msg = f"{place} looks like a time, but is not ISO 8601, such as 2026-01-31T13:00:00; write it so, or {leave}"
+        raise DataError(msg)
 
 
 def _finite_or_nan(table: Columns, name: str) -> Floats:

@@ -10,6 +10,7 @@ folds by unit are the only honest ones. Means and scales of sensors are of all u
 """
 
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from models.training.anomaly.base import AT_ONCE, Advance, Floats, quiet
-from models.training.failure.calibrate import Calibration, HeldOut, calibrate
+from models.training.failure.calibrate import Calibration, HeldOut, calibrate, intervals
 from models.training.failure.front import MAX_WINDOW, Front, Single, filters_of, fit_front
 from models.training.graph import Graph
 from models.training.table import DataError
@@ -27,11 +28,22 @@ class FailureParams(BaseModel, extra="forbid", frozen=True):
     """What can be chosen in every failure recipe."""
 
     window: int = Field(60, ge=10, le=MAX_WINDOW, description="frames; more hide noise, and delay the first answer")
-    cap_h: float = Field(125.0, gt=0, description="lives longer than this are learnt as this")
-    horizon_h: float = Field(30.0, gt=0, description="failure_prob is that of failing within this time")
+    cap_h: float | None = Field(
+        None, gt=0, description="lives longer than this are learnt as this; none: 5/8 of the median life; cmapss: 125"
+    )
+    horizon_h: float | None = Field(
+        None, gt=0, description="failure_prob is that of failing within this time; none: a quarter of cap_h; cmapss: 30"
+    )
     coverage: float = Field(0.8, ge=0.5, le=0.98, description="share of true lives that the interval should hold")
-    folds: int = Field(10, ge=2, le=50, description="members of the model; each leaves out one part of the units")
+    folds: int = Field(
+        10, ge=2, le=50, description="members of the model, at most one a unit; each leaves out a part of the units"
+    )
     regime_step: float = Field(1.0, gt=0, description="settings equal after rounding to this are one regime")
+
+    def lengths_h(self, lives_h: Sequence[float]) -> tuple[float, float]:
+        """Cap and horizon for units that lived so long: what is not given is in proportion as on turbofans."""
+        cap_h = self.cap_h or float(f"{_CAP * median(lives_h):.2g}")
+        return cap_h, self.horizon_h or float(f"{cap_h / 4:.2g}")
 
 
 class Member(Protocol):
@@ -44,6 +56,8 @@ class Member(Protocol):
         """The nodes of `predict`: the name of [batch, 1]."""
 
 
+_FEWEST = 3  # units
+_CAP = 5 / 8  # of the median life, as 125 cycles are on C-MAPSS's FD001
 Learn = Callable[[Single, Single, int], Member]  # of features [n, K], shares of the cap [n] and a seed
 
 
@@ -131,32 +145,39 @@ def fit_failure(
         DataError: too few units, a value that is not finite, no sensor that moves, too many regimes, or no unit
             that outlives the horizon.
     """
-    _check(units, settings, params, hours_per_row)
+    _check(units, settings)
+    cap_h, horizon_h = params.lengths_h([len(unit) * hours_per_row for unit in units])
+    if (longest := (max(map(len, units)) - 1) * hours_per_row) <= horizon_h:
+        msg = (
+            f"no unit ran longer than {longest:.3g} h: nothing tells failing within {horizon_h:g} h from well; "
+            "longer units, or a shorter horizon_h, are needed"
+        )
+        raise DataError(msg)
     front, kept = fit_front(
         np.concatenate(units), settings=settings, window=params.window, regime_step=params.regime_step
     )
     front = front._replace(filters=filters(params.window).astype(np.float32))
     features = [_features(front, unit[:, list(kept)]) for unit in units]
     lives = [np.arange(len(unit))[::-1] * hours_per_row for unit in units]
-    shares = [np.minimum(life / params.cap_h, 1).astype(np.float32) for life in lives]
-    fold = np.random.default_rng(seed).permutation(len(units)) % params.folds
+    shares = [np.minimum(life / cap_h, 1).astype(np.float32) for life in lives]
+    folds = min(params.folds, len(units))
+    fold = np.random.default_rng(seed).permutation(len(units)) % folds
     members: list[Member] = []
     said = [np.empty(0)] * len(units)
-    for number in range(params.folds):
-        advance(number, params.folds)
+    for number in range(folds):
+        advance(number, folds)
         known, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         x, y = (np.concatenate([each[at] for at in known]) for each in (features, shares))
         members.append(learn(x, y, seed * params.folds + number))
         for at in held:
-            said[at] = params.cap_h * np.clip(members[-1].predict(features[at]), 0, 1)
-    advance(params.folds, params.folds)
+            said[at] = cap_h * np.clip(members[-1].predict(features[at]), 0, 1)
+    advance(folds, folds)
     weights = [np.full(len(unit), 1 / len(unit)) for unit in units]
     held_out = HeldOut(*(np.concatenate(each) for each in (said, lives, weights)))
-    calibration = calibrate(held_out, coverage=params.coverage, horizon=params.horizon_h)
-    figures = _figures(held_out, calibration, params.cap_h)
-    return FailureModel(
-        front, tuple(members), kept, calibration, params.cap_h, params.horizon_h, hours_per_row, figures
-    )
+    calibration = calibrate(held_out, coverage=params.coverage, horizon=horizon_h)
+    of_row = np.repeat(fold, [len(unit) for unit in units])
+    figures = _figures(held_out, of_row, params.coverage, cap_h)
+    return FailureModel(front, tuple(members), kept, calibration, cap_h, horizon_h, hours_per_row, figures)
 
 
 def windows_at(unit: Floats, window: int, ends: NDArray[np.int64]) -> Floats:
@@ -178,31 +199,33 @@ def _features(front: Front, unit: Floats) -> Single:
     return np.concatenate([front.features(windows_at(unit, front.window, each)) for each in ends])
 
 
-def _check(units: Sequence[Floats], settings: int, params: FailureParams, hours_per_row: float) -> None:
-    if len(units) < params.folds:
-        msg = f"{len(units)} units; at least as many as folds, {params.folds}, are needed: more units or fewer folds"
+def _check(units: Sequence[Floats], settings: int) -> None:
+    if len(units) < _FEWEST:
+        msg = f"{len(units)} machines to learn from; at least {_FEWEST} that ran until they failed are needed"
         raise DataError(msg)
     for number, unit in enumerate(units):
         wrong = unit.ndim != 2 or not len(unit) or unit.shape[1] <= settings or unit.shape[1] != units[0].shape[1]
         if wrong or not np.isfinite(unit).all():
             msg = f"unit {number} {unit.shape}: finite rows of {settings} settings and a sensor are needed"
             raise DataError(msg)
-    longest = max(len(unit) for unit in units) * hours_per_row
-    if longest <= params.horizon_h:
-        msg = (
-            f"no unit ran longer than {longest:g} h: nothing tells failing within {params.horizon_h:g} h from well; "
-            "a shorter horizon_h is needed"
-        )
-        raise DataError(msg)
 
 
-def _figures(held_out: HeldOut, calibration: Calibration, cap_h: float) -> dict[str, float]:
-    """Errors in hours, each unit counting the same; the share of lives, not capped, that intervals hold."""
-    error = held_out.rul - np.minimum(held_out.life, cap_h)
-    low, high = calibration.interval(held_out.rul)
-    held: NDArray[np.bool_] = (low <= held_out.life) & (held_out.life <= high)
-    total = held_out.weight.sum()
+def _figures(held_out: HeldOut, folds: NDArray[np.int64], coverage: float, cap_h: float) -> dict[str, float]:
+    """Errors in hours, each unit counting the same, and what they would be if the mean life were always said.
+
+    The share of lives, not capped, that intervals hold: those of a fold by intervals that know the other folds alone.
+    """
+    rul, life, weight = held_out
+    capped, total = np.minimum(life, cap_h), weight.sum()
+    held = np.empty(len(life), np.bool_)
+    for number in np.unique(folds):
+        judged = folds == number
+        known = intervals(HeldOut(*(each[~judged] for each in held_out)), coverage)
+        low, high = known.of(rul[judged])
+        held[judged] = (low <= life[judged]) & (life[judged] <= high)
+    mean = (weight * capped).sum() / total
     return {
-        "held_out_rmse_h": float(np.sqrt((held_out.weight * error**2).sum() / total)),
-        "held_out_coverage": float((held_out.weight * held).sum() / total),
+        "held_out_rmse_h": float(np.sqrt((weight * (rul - capped) ** 2).sum() / total)),
+        "held_out_rmse_of_mean_h": float(np.sqrt((weight * (mean - capped) ** 2).sum() / total)),
+        "held_out_coverage": float((weight * held).sum() / total),
     }

@@ -28,19 +28,29 @@ class HeldOut(NamedTuple):
     weight: Floats  # above 0; each unit's rows add to 1
 
 
-class Calibration(NamedTuple):
-    """What a predicted life means. K knots; all in hours."""
+class Intervals(NamedTuple):
+    """How far from a predicted life the true one may be. K knots; all in hours."""
 
     knots: Floats  # [K], ascending predictions
     low: Floats  # [K]: to be added to a prediction there
     high: Floats  # [K]
+
+    def of(self, rul: Floats) -> tuple[Floats, Floats]:
+        """Low and high, [n], of predictions [n]: low <= rul <= high, and no life is below 0."""
+        low, high = (rul + np.interp(rul, self.knots, offset) for offset in (self.low, self.high))
+        return np.maximum(low, 0), high
+
+
+class Calibration(NamedTuple):
+    """What a predicted life means; in hours."""
+
+    intervals: Intervals
     slope: float  # failure_prob = 1 / (1 + exp(-(intercept + slope * rul)))
     intercept: float
 
     def interval(self, rul: Floats) -> tuple[Floats, Floats]:
-        """Low and high, [n], of predictions [n]: low <= rul <= high, and no life is below 0."""
-        low, high = (rul + np.interp(rul, self.knots, offset) for offset in (self.low, self.high))
-        return np.maximum(low, 0), high
+        """As `Intervals.of`."""
+        return self.intervals.of(rul)
 
     def failure_prob(self, rul: Floats) -> Floats:
         """Of failing within the horizon, [n], of predictions [n]."""
@@ -48,11 +58,12 @@ class Calibration(NamedTuple):
 
     def build(self, graph: Graph, rul: str) -> tuple[str, str, str]:
         """The nodes: names of low, high and failure_prob, [batch, 1] each."""
-        widths = np.diff(self.knots)
-        past = graph.add("Sub", rul, graph.constant(self.knots[:-1]))
+        knots, *offsets = self.intervals
+        widths = np.diff(knots)
+        past = graph.add("Sub", rul, graph.constant(knots[:-1]))
         within = graph.add("Min", graph.add("Max", past, graph.constant(0.0)), graph.constant(widths))
         ends = []
-        for offset in (self.low, self.high):
+        for offset in offsets:
             rise = graph.add("MatMul", graph.constant((np.diff(offset) / widths)[None]), column(graph, within))
             ends.append(graph.add("Add", graph.add("Add", row(graph, rise), graph.constant(offset[0])), rul))
         low = graph.add("Max", ends[0], graph.constant(0.0))
@@ -69,21 +80,27 @@ def calibrate(held_out: HeldOut, *, coverage: float, horizon: float) -> Calibrat
         horizon: hours.
     """
     rul, life, weight = held_out
+    model = LogisticRegression().fit(rul[:, None], life <= horizon, sample_weight=weight * len(rul) / weight.sum())
+    return Calibration(intervals(held_out, coverage), float(model.coef_[0, 0]), float(model.intercept_[0]))
+
+
+def intervals(held_out: HeldOut, coverage: float) -> Intervals:
+    """Fit on held-out predictions; `coverage`: share of lives that the interval should hold."""
+    rul, life, weight = held_out
     order = np.argsort(rul, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     groups = np.split(order, np.searchsorted(share, np.arange(1, _GROUPS) / _GROUPS))
+    tail = (1 - coverage) / 2
     points = []
     for group in groups:
+        if not len(group):  # a single row may outweigh a tenth
+            continue
         error = life[group] - rul[group]
-        tails = (_quantile(error, weight[group], level) for level in ((1 - coverage) / 2, (1 + coverage) / 2))
-        low, high = tails
+        low, high = (_quantile(error, weight[group], level) for level in (tail, 1 - tail))
         points.append((_quantile(rul[group], weight[group], 0.5), min(low, 0.0), max(high, 0.0)))
     knots, low, high = np.array(points).T
     distinct = np.concatenate([[True], np.diff(knots) > 0])
-    model = LogisticRegression().fit(rul[:, None], life <= horizon, sample_weight=weight * len(rul) / weight.sum())
-    return Calibration(
-        knots[distinct], low[distinct], high[distinct], float(model.coef_[0, 0]), float(model.intercept_[0])
-    )
+    return Intervals(knots[distinct], low[distinct], high[distinct])
 
 
 def _quantile(values: Floats, weights: Floats, level: float) -> float:

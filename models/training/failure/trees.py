@@ -20,7 +20,9 @@ from models.training.trees import write_trees
 class Params(FailureParams):
     """What can be chosen."""
 
-    folds: int = Field(5, ge=2, le=50, description="members of the model; each leaves out one part of the units")
+    folds: int = Field(
+        5, ge=2, le=50, description="members of the model, at most one a unit; each leaves out a part of the units"
+    )
     trees: int = Field(300, ge=1, description="how many, of each member")
     leaves: int = Field(8, ge=2, description="of each tree, at most")
     least: int = Field(100, ge=1, description="windows in a leaf, at least")
