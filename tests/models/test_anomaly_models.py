@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from models.training.anomaly import base, ensemble, forecast, isolation_forest, pca
 from models.training.anomaly.base import Floats, raw_of, sliding, split_by_time
+from models.training.anomaly.calibrate import Budget, calibrate
 from models.training.table import DataError
 
 
@@ -43,6 +44,29 @@ def test_a_broken_relation_in_time_is_a_surprise_to_a_forecast_though_every_valu
     assert np.median(model.raw(sliding(apart, 8))[0]) > 3 * np.median(model.raw(sliding(usual, 8))[0])
 
 
+def chain(rows: int, seed: int) -> Floats:
+    """Five channels, each of which is fed by the one before it and keeps a part of what it was."""
+    rng = np.random.default_rng(seed)
+    own, values = rng.normal(size=(rows, 5)) * [0.3, 0.1, 0.1, 0.1, 0.1], np.zeros((rows, 5))
+    for at in range(1, rows):
+        before = values[at - 1]
+        values[at] = np.concatenate(([0.95 * before[0]], 0.5 * (before[1:] + before[:-1]))) + own[at]
+    return values
+
+
+@pytest.mark.parametrize("channel", range(5))
+@pytest.mark.parametrize("way", ["offset", "drift", "stuck"])
+def test_a_forecast_blames_the_channel_at_fault_and_not_those_it_feeds(channel: int, way: str) -> None:
+    normal, model = chain(1500, 0), forecast.fit([chain(1500, 0)], forecast.Params())
+    values = chain(300, 7)
+    off = {"offset": 3.0, "drift": np.linspace(0, 4, 300), "stuck": values[0, channel] - values[:, channel]}[way]
+    values[:, channel] += off if way == "stuck" else off * normal[:, channel].std()
+    raw, shares = raw_of(model, values)
+    loud = raw > np.quantile(raw_of(model, normal)[0], 0.999)
+    assert loud.any()
+    assert (shares[loud].argmax(1) == channel).mean() > 0.95
+
+
 def test_slow_drift_is_less_of_a_surprise_to_a_forecast_than_to_components() -> None:
     rng = np.random.default_rng(3)
     walk = np.cumsum(0.05 * rng.normal(size=(3000, 2)), axis=0) + 0.1 * rng.normal(size=(3000, 2))
@@ -66,6 +90,18 @@ def test_a_forest_scores_as_that_of_scikit_learn_does() -> None:
     z = ((run - run.mean(0)) / run.std(0, ddof=1)).astype(np.float32)
     oracle = sklearn.IsolationForest(n_estimators=20, max_samples=256, random_state=5).fit(z)
     np.testing.assert_allclose(2 ** (-1 / model.raw(run[:, None])[0]), -oracle.score_samples(z), rtol=1e-6)
+
+
+def test_the_highest_score_of_a_forest_is_reached_and_a_limit_from_few_rows_lies_below() -> None:
+    pytest.importorskip("sklearn.ensemble")
+    normal = np.random.default_rng(1).normal(size=(1000, 2))
+    model = isolation_forest.fit([normal[:500]], isolation_forest.Params(), seed=0, advance=quiet)
+    ways = np.random.default_rng(2).choice([-1e9, 0, 1e9], size=(200, 1, 2))
+    far = model.raw(np.repeat(ways, model.window, 1))[0]
+    assert model.ceiling == pytest.approx(far.max())
+    held_out = [raw_of(model, normal[510:])[0]]
+    free, bounded = (calibrate(held_out, Budget(), sample_period_s=60.0, ceiling=c) for c in (np.inf, model.ceiling))
+    assert held_out[0].max() < bounded.limit < model.ceiling < free.limit
 
 
 def _member(method: ensemble.Method, **params: object) -> ensemble.Member:
@@ -115,6 +151,12 @@ def test_a_fault_in_a_members_parameters_names_the_member_and_the_key() -> None:
         _member("forecast", lag=3)
     with pytest.raises(ValidationError, match="method"):
         ensemble.Member.model_validate({"method": "ensemble"})
+
+
+def test_a_member_that_would_remember_is_refused() -> None:
+    assert _member("pca", follow=0.0).params == {"follow": 0.0}
+    with pytest.raises(ValidationError, match="params of pca: follow: the members of an ensemble remember nothing"):
+        _member("pca", follow=0.5)
 
 
 def test_too_few_held_out_windows_name_the_member_that_needs_more() -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.bundle import Channel, read_bundle
@@ -17,12 +19,11 @@ from models.training.zoo import HealthyRun, build_zoo
 Floats = NDArray[np.float64]
 
 
-def _plant(rows: int = 600, seed: int = 0) -> Floats:
+def _plant(rows: int = 600, seed: int = 0, noise: float = 0.1) -> Floats:
     """Six channels of unlike units that follow two causes."""
     rng = np.random.default_rng(seed)
-    mixed = rng.normal(size=(rows, 2)) @ np.random.default_rng(99).normal(size=(2, 6)) + 0.1 * rng.normal(
-        size=(rows, 6)
-    )
+    mixed = rng.normal(size=(rows, 2)) @ np.random.default_rng(99).normal(size=(2, 6))
+    mixed += noise * rng.normal(size=(rows, 6))
     return mixed * [1, 10, 0.01, 5, 1, 300] + [0, 50, 1, -20, 90, 1000]
 
 
@@ -80,6 +81,42 @@ def test_few_healthy_rows_alarm_and_a_broken_sensor_does_and_is_named() -> None:
     assert scores.contribution.mean(0).argmax() == 3
 
 
+def test_a_share_is_what_the_distance_loses_without_its_channel() -> None:
+    frames, windows = _plant(noise=0.5), 2 * _plant(50, seed=1, noise=0.5)[:, None]
+    model = pca.fit([frames], pca.Params(window=1))
+    z = (windows[:, 0] - frames.mean(0)) / frames.std(0, ddof=1)
+    whole = np.atleast_2d(np.corrcoef(frames.T))
+
+    def distance(kept: list[int]) -> Floats:
+        there = z[:, kept]
+        found: Floats = np.einsum("ij,jk,ik->i", there, np.linalg.inv(whole[np.ix_(kept, kept)]), there)
+        return found
+
+    every = list(range(6))
+    lost = np.column_stack([distance(every) - distance([c for c in every if c != channel]) for channel in every])
+    np.testing.assert_allclose(model.raw(windows)[1], lost / lost.sum(1, keepdims=True), rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    channels=st.integers(1, 8),
+    causes=st.integers(1, 8),
+    explained=st.sampled_from([0.5, 0.9, 1.0]),
+    shrinkage=st.sampled_from([0.0, 0.5, 1.0]),
+    off=st.floats(-1e3, 1e3).filter(lambda off: abs(off) > 0.1),
+)
+def test_a_channel_that_alone_is_off_has_the_largest_share_however_channels_go_together(
+    seed: int, channels: int, causes: int, explained: float, shrinkage: float, off: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    frames = rng.normal(size=(60, causes)) @ rng.normal(size=(causes, channels))
+    model = pca.fit([frames], pca.Params(window=3, explained=explained, shrinkage=shrinkage))
+    windows = model.scaling.mean + off * np.eye(channels)[:, None] * model.scaling.scale * np.ones((1, 3, 1))
+    shares = model.raw(windows)[1]
+    assert (np.diag(shares) >= shares.max(1) - 1e-6).all()
+
+
 def test_the_share_of_training_windows_beyond_each_unit_is_that_asked_for() -> None:
     model = pca.fit([_plant()], pca.Params(window=1, explained=0.9, beyond=0.05))
     t2, q = model.statistics(_plant()[:, None])
@@ -113,6 +150,79 @@ def test_channels_that_copy_each_other_do_not_alarm_on_rounding() -> None:
 def test_one_channel_alone_can_be_watched() -> None:
     model = pca.fit([_plant()[:, :1]], pca.Params(window=1))
     assert _run(to_onnx(model, 4.0, 1), np.full((1, 1, 1), 1e3))[0] > 1
+
+
+def _consecutive(content: bytes, windows: Floats, state: NDArray[np.float32]) -> tuple[Floats, NDArray[np.float32]]:
+    """Scores [n] and the last state [1, state], window after window as the agent runs them."""
+    runtime = pytest.importorskip("onnxruntime")
+    session, scores = runtime.InferenceSession(content, providers=["CPUExecutionProvider"]), []
+    for window in windows.astype(np.float32):
+        score, state = session.run(["anomaly_score", "state_next"], {"window": window[None], "state": state})
+        scores.append(score[0, 0])
+    return np.array(scores), state
+
+
+def _warm_up(slope: float, rows: int = 3000, seed: int = 3) -> Floats:
+    """The plant with one channel that drifts by `slope` of its standard deviations a row, throughout."""
+    values = _plant(rows, seed)
+    values[:, 2] += slope * np.arange(rows) * _plant()[:, 2].std()
+    return values
+
+
+def test_the_graph_follows_a_drift_as_the_reference_does() -> None:
+    model = pca.fit([_warm_up(0.01)[:600]], pca.Params(window=5, follow=0.5))
+    windows = sliding(_warm_up(0.01)[:1500], 5)
+    scores, state = _consecutive(to_onnx(model, 4.0, 6), windows, np.zeros((1, model.state), np.float32))
+    np.testing.assert_allclose(scores, model.raw(windows)[0] / 4, rtol=1e-4)
+    assert 3 < state[0, 2] < 10
+
+
+def test_a_drift_that_training_began_is_normal_later_and_a_step_is_not() -> None:
+    drift = _warm_up(0.01)
+    still, follows = (pca.fit([drift[:600]], pca.Params(follow=share)) for share in (0.0, 1.0))
+    later = slice(1500, None)
+    assert (raw_of(still, drift)[0][later] > 4).mean() > 0.9
+    assert (raw_of(follows, drift)[0][later] > 4).mean() < 0.05
+    drift[2000:, 4] += 8 * _plant()[:, 4].std()
+    assert (raw_of(follows, drift)[0][2010:2300] > 4).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), follow=st.floats(0.01, 1), size=st.floats(-1e6, 1e6))
+def test_a_level_never_moves_faster_than_the_drift_that_training_can_hold(
+    seed: int, follow: float, size: float
+) -> None:
+    line = np.arange(200.0)[:, None]
+    of_a_line = (line[1] - line[0])[0] / line.std(ddof=1)
+    model = pca.fit([_plant(200, seed)], pca.Params(window=1, follow=follow))
+    z = size * np.random.default_rng(seed).normal(size=(100, 6))
+    steps = np.diff(model.levels(z), axis=0)
+    assert np.abs(steps).max() <= follow * of_a_line * 1.01
+
+
+def test_levels_of_another_training_are_not_gone_on_with() -> None:
+    first, again = (pca.fit([_plant(seed=seed)], pca.Params(follow=1.0)) for seed in (0, 1))
+    windows = sliding(_plant(300, seed=5) + 3 * _plant().std(0), 10)
+    fresh = np.zeros((1, 7), np.float32)
+    scores, state = _consecutive(to_onnx(first, 4.0, 6), windows, fresh)
+    gone_on, _ = _consecutive(to_onnx(first, 4.0, 6), windows[-50:], state)
+    anew, _ = _consecutive(to_onnx(again, 4.0, 6), windows[-50:], state)
+    assert gone_on.max() < scores.max()
+    np.testing.assert_array_equal(anew, _consecutive(to_onnx(again, 4.0, 6), windows[-50:], fresh)[0])
+
+
+def test_a_machine_that_follows_has_the_same_bits_whatever_else_is_in_its_batch() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model = pca.fit([_plant()], pca.Params(follow=1.0))
+    session = runtime.InferenceSession(to_onnx(model, 4.0, 6), providers=["CPUExecutionProvider"])
+    windows = sliding(_plant(60, seed=8), 10)[:40].astype(np.float32)
+    state = np.full((40, 7), model.mark, np.float32)
+    state[:, :6] = np.random.default_rng(0).normal(size=(40, 6))
+    together = session.run(None, {"window": windows, "state": state})
+    for at in range(40):
+        alone = session.run(None, {"window": windows[at : at + 1], "state": state[at : at + 1]})
+        for one, many in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one[0], many[at])
 
 
 def _write(path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.evaluation import skab
 from models.training.anomaly.base import Floats
-from models.training.table import DataError
+from models.training.table import DataError, read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "skab"
 START = datetime(2020, 3, 9, 10, 14, 33)  # noqa: DTZ001 - as the files have it
@@ -135,3 +135,13 @@ def test_the_pump_rig_is_judged_better_than_any_published_detector(tmp_path: Pat
     assert verdicts.false_alarm_percent <= 5
     assert verdicts.missed_percent is not None
     assert verdicts.missed_percent <= 23
+
+
+@pytest.mark.realdata
+def test_a_healthy_rig_is_in_alarm_for_a_fifth_of_the_time_at_most_though_it_drifts() -> None:
+    path = DATA / "anomaly-free" / "anomaly-free.csv"
+    if not path.is_file():
+        pytest.skip("the data set skab is not at hand")
+    values = read_table(path, separator=";", time_column="datetime").values
+    pieces = [values[at : at + 1150] for at in range(0, len(values) - 1150, 230)]
+    assert np.mean([skab.detect(piece)[skab.TRAINING_ROWS :].mean() for piece in pieces]) < 0.2

@@ -144,6 +144,22 @@ def shares_of(parts: Floats) -> Floats:
     return shares
 
 
+def blame_of(off: Floats) -> Floats:
+    """Rows of length 1, [C, K]: the directions that weighed residuals take by `off`, each with one channel off alone.
+
+    A channel's part is the square of the residuals along its own: what vanishes of their length when that channel is
+    moved to where it is least. This is the reconstruction of Alcala & Qin (2009), Automatica 45(7): a channel that is
+    off alone has the largest part.
+    """
+    blame: Floats = off / (np.linalg.norm(off, axis=1, keepdims=True) + TINY)
+    return blame
+
+
+def blamed(residual: Floats, blame: Floats) -> Floats:
+    """The share of each channel, [n, C], in residuals [n, K]."""
+    return shares_of((residual @ blame.T) ** 2)
+
+
 def column(graph: Graph, values: str) -> str:
     """[batch, …] as one column a window, [batch, N, 1]."""
     return graph.add("Reshape", values, graph.constant([0, -1, 1], np.int64))
@@ -163,6 +179,12 @@ def build_shares(graph: Graph, parts: str, channels: int) -> str:
     """The nodes of `shares_of`, from [batch, channels, 1] to [batch, channels]."""
     safe = graph.add("Add", parts, graph.constant(TINY))
     return row(graph, graph.add("Div", safe, total(graph, safe, channels)))
+
+
+def build_blamed(graph: Graph, residual: str, blame: Floats) -> str:
+    """The nodes of `blamed`, from [batch, K, 1] to [batch, C]."""
+    part = graph.add("MatMul", graph.constant(blame), residual)
+    return build_shares(graph, graph.add("Mul", part, part), len(blame))
 
 
 def build_centred(graph: Graph, values: str, mean: Floats) -> str:

@@ -47,6 +47,9 @@ class Member(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _known(self) -> "Member":
         check(self.params, _module(self.method).Params, f"params of {self.method}")
+        if self.params.get("follow"):
+            msg = f"params of {self.method}: follow: the members of an ensemble remember nothing; 0 is needed"
+            raise ValueError(msg)
         return self
 
 

@@ -5,6 +5,9 @@ forecast misses is averaged over the window and weighed by its covariance (a squ
 number of channels: about 1 where all is as in training). Such a model watches how a machine moves rather than where
 it stands: slow drift counts for less, a broken relation in time for more, and a fault that lasts shows most at its
 begin and its end.
+
+A channel that is off also spoils the forecasts of those that follow it. So a channel's part is what vanishes of the
+distance when the channel is moved, by one amount over the window, to where the distance is least (`blame_of`).
 """
 
 from collections.abc import Sequence
@@ -17,14 +20,15 @@ from models.training.anomaly.base import (
     Advance,
     Floats,
     Scaling,
+    blame_of,
+    blamed,
+    build_blamed,
     build_centred,
-    build_shares,
     check_runs,
     column,
     quiet,
     row,
     scaling_of,
-    shares_of,
     sliding,
     total,
 )
@@ -54,6 +58,7 @@ class ForecastModel(NamedTuple):
     window: int
     scaling: Scaling
     weights: Floats
+    blame: Floats  # [C, C]: row c is the direction, of length 1, in which weighed residuals go when channel c is off
 
     @property
     def state(self) -> int:
@@ -61,10 +66,10 @@ class ForecastModel(NamedTuple):
         return 0
 
     def raw(self, windows: Floats) -> tuple[Floats, Floats]:
-        """The mean square of the weighed residuals, and the share of each channel's."""
+        """The mean square of the weighed residuals, and the share of each channel's part."""
         z = (windows - self.scaling.mean) / self.scaling.scale
-        squares = (z.reshape(len(z), -1) @ self.weights.T) ** 2
-        return squares.mean(1), shares_of(squares)
+        residual = z.reshape(len(z), -1) @ self.weights.T
+        return (residual**2).mean(1), blamed(residual, self.blame)
 
     def build(self, graph: Graph, window: str) -> tuple[str, str]:
         """The nodes of `raw`."""
@@ -74,7 +79,7 @@ class ForecastModel(NamedTuple):
         residual = graph.add("MatMul", graph.constant(self.weights), z)
         squares = graph.add("Mul", residual, residual)
         mean = graph.add("Mul", total(graph, squares, channels), graph.constant(1 / channels))
-        return row(graph, mean), build_shares(graph, squares, channels)
+        return row(graph, mean), build_blamed(graph, residual, self.blame)
 
 
 def fit(runs: Sequence[Floats], params: Params, *, seed: int = 0, advance: Advance = quiet) -> ForecastModel:
@@ -102,4 +107,6 @@ def fit(runs: Sequence[Floats], params: Params, *, seed: int = 0, advance: Advan
     errors = np.concatenate([sliding(run, window).reshape(-1, window * channels) @ flat.T for run in scaled])
     variances, directions = np.linalg.eigh(errors.T @ errors / len(errors))
     whiten = (directions / np.sqrt(np.maximum(variances, _SMALLEST_VARIANCE))) @ directions.T
-    return ForecastModel(window, scaling, whiten @ flat)
+    weights = whiten @ flat
+    off = weights.reshape(channels, window, channels).sum(1).T  # row c: what an offset of channel c alone does
+    return ForecastModel(window, scaling, weights, blame_of(off))
