@@ -41,7 +41,7 @@ _NEVER = (
     "To judge the work of people.",
 )
 
-_EARLIEST_NS = 86_400 * 365 * 10**9  # what lies before counts from a machine's beginning
+_EARLIEST_NS = 86_400 * 365 * 10**9  # times that begin before count from a machine's beginning
 
 
 def card(
@@ -114,12 +114,12 @@ def _data(data: Data) -> dict[str, str]:
     if data.has_times:
         begin = min(int(run.time_ns[0]) for run in data.runs)
         end = max(int(run.time_ns[-1]) for run in data.runs)
-        facts["times"] = f"{_time(begin)} to {_time(end)}"
+        facts["times"] = " to ".join(_time(each, is_age=begin < _EARLIEST_NS) for each in (begin, end))
     return facts | ({"left out": "; ".join(data.notes)} if data.notes else {})
 
 
-def _time(time_ns: int) -> str:
-    if time_ns < _EARLIEST_NS:
+def _time(time_ns: int, *, is_age: bool) -> str:
+    if is_age:
         return f"{time_ns / 3600e9:.4g} h"
     return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 

@@ -1,5 +1,6 @@
 """From a recipe and its data to a fitted model in a bundle, judged on rows that it was not fitted on."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,12 +27,14 @@ _CMAPSS = (125.0, 30.0)  # cycles: the cap that published figures have, and a ho
 _LEARNT = 0.95  # of the error of always saying the mean: more is not learnt
 _SHORT = 0.1  # of the coverage
 _FAR = 1000  # standard deviations; no machine gets there
+_TRIED = 2000  # rows, half of them that far off; more take minutes where a model remembers
 _GAP_ROWS = 60  # between parts, where a method has no single window
 
 
 class Draft(NamedTuple):
     """A bundle without its card, and what card and report tell of it."""
 
+    recipe: Recipe  # with what it left to the data
     bundle: Bundle
     parts: Parts
     figures: dict[str, float]  # of the test part
@@ -39,11 +42,8 @@ class Draft(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def settle(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe with the values filled in that it leaves to the data."""
-    if recipe.kind != "failure":
-        return recipe
-    lives_h = [len(run) * data.sample_period_s / 3600 for run in _lives(data)[0].runs]
+def _settled(recipe: Recipe, lives_h: Sequence[float]) -> Recipe:
+    """The recipe with the lengths filled in that it leaves to the lives that are learnt from."""
     found = _CMAPSS if recipe.data.layout == "cmapss" else recipe.model.lengths_h(lives_h)
     given = (recipe.model.cap_h, recipe.model.horizon_h)
     cap_h, horizon_h = (own or other for own, other in zip(given, found, strict=True))
@@ -66,7 +66,8 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
         [run.values for run in parts.fit], recipe.model, seed=recipe.seed, advance=advance
     )
     raw = [raw_of(model, run.values)[0] for run in parts.calibrate]
-    calibration = calibrate(raw, recipe.alarm, sample_period_s=data.sample_period_s)
+    ceiling = getattr(model, "ceiling", math.inf)  # few methods have one
+    calibration = calibrate(raw, recipe.alarm, sample_period_s=data.sample_period_s, ceiling=ceiling)
     bundle = _written(
         recipe,
         data,
@@ -84,19 +85,20 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     if wrong:
         warnings.append(f"{wrong:,} of the rows that normal was learnt from are labelled as wrong")
     runner = Runner(bundle)
-    warnings += _deaf(runner, parts.fit)
+    warnings += _deaf(runner, parts.fit, bundle.manifest.window)
     judged = judge_anomaly(bundle.manifest, runner, parts.test)
     charts = anomaly_report.charts(bundle.manifest, judged, calibration, raw, has_times=data.has_times)
-    return Draft(bundle, parts, judged.figures, charts, tuple(warnings))
+    return Draft(recipe, bundle, parts, judged.figures, charts, tuple(warnings))
 
 
-def _deaf(runner: Runner, runs: Sequence[Run]) -> Iterator[str]:
+def _deaf(runner: Runner, runs: Sequence[Run], window: int) -> Iterator[str]:
     """Whether nothing at all reaches the alarm limit: some methods tell far from very far no longer."""
-    longest = max(runs, key=len).values
+    values = max(runs, key=len).values[-max(_TRIED, 2 * window) :]
     spread = np.concatenate([run.values for run in runs]).std(0)
-    far = [np.where(np.arange(len(longest))[:, None] % 2, longest, longest + _FAR * sign * spread) for sign in (-1, 1)]
-    far += [longest + _FAR * sign * spread for sign in (-1, 1)]
-    highest = max(float(runner.outputs(values)["anomaly_score"].max()) for values in far)
+    row = np.arange(len(values))[:, None]
+    is_off = row >= len(values) // 2  # after usual rows: a model that adapts takes what it begins with for normal
+    tries = [values + _FAR * sign * spread * where for sign in (-1, 1) for where in (is_off, is_off & (row % 2 == 0))]
+    highest = max(float(runner.outputs(each)["anomaly_score"].max()) for each in tries)
     if highest < 1:
         yield (
             f"nothing reaches the alarm limit: inputs {_FAR:,} standard deviations off score {highest:.2g} of 1; "
@@ -120,6 +122,7 @@ def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     if recipe.split.by == "time":
         msg = "split.by is 'time': a machine that fails after the cut tells when those before it do; 'unit' is allowed"
         raise DataError(msg)
+    recipe = _settled(recipe, [len(run) * data.sample_period_s / 3600 for run in parts.fit])
     model = recipe.module.fit(
         [run.values for run in parts.fit],
         recipe.model,
@@ -132,7 +135,7 @@ def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     kept = tuple(run.of_channels(model.kept) for run in parts.test)
     judged = judge_failure(bundle.manifest, Runner(bundle), kept, cap_h=model.cap_h, horizon_h=model.horizon_h)
     warnings += _unlearnt(bundle.manifest.evaluation, recipe.model.coverage, len({run.unit for run in parts.fit}))
-    return Draft(bundle, parts, judged.figures, report.charts(judged), tuple(warnings))
+    return Draft(recipe, bundle, parts, judged.figures, report.charts(judged), tuple(warnings))
 
 
 def _unlearnt(figures: Mapping[str, float], coverage: float, machines: int) -> Iterator[str]:
@@ -177,7 +180,7 @@ def _quality(recipe: Recipe, data: Data, advance: Advance) -> Draft:
         recipe, data, parts, write_quality_bundle, model, data.channels, sample_period_s=data.sample_period_s
     )
     judged = judge_quality(bundle.manifest, Runner(bundle), parts.test, recipe.model)
-    return Draft(bundle, parts, judged.figures, report.charts(bundle.manifest, judged), tuple(warnings))
+    return Draft(recipe, bundle, parts, judged.figures, report.charts(bundle.manifest, judged), tuple(warnings))
 
 
 def _written(

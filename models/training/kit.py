@@ -12,7 +12,7 @@ from models.evaluation.report.page import page
 from models.signing import sign
 from models.training.card import alarm_text, card, libraries, shown
 from models.training.data import Data, read_data
-from models.training.drafts import Draft, make_draft, settle
+from models.training.drafts import Draft, make_draft
 from models.training.recipes import Recipe, as_toml
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -43,9 +43,9 @@ def make(recipe: Recipe, paths: Sequence[Path], progress: Progress, key: Ed25519
     """
     with progress("reading") as advance:
         data = read_data(paths, recipe.data, advance)
-    recipe = settle(recipe, data)
     with progress("fitting") as advance:
         draft = make_draft(recipe, data, advance)
+    recipe = draft.recipe
     evaluation = {**draft.bundle.manifest.evaluation, **draft.figures}
     manifest = draft.bundle.manifest.model_copy(update={"evaluation": evaluation})
     text = card(recipe, data, draft.parts, manifest, draft.warnings)

@@ -98,6 +98,9 @@ def split_by_unit(runs: Sequence[Run], section: SplitSection, *, seed: int) -> P
     settled, judging = (max(1, round(len(units) * share)) if share else 0 for share in (section.calibrate, test))
     drawn = [units[at] for at in np.random.default_rng(seed).permutation(len(units)) if units[at] not in section.judges]
     if settled + judging >= len(drawn):
+        if section.judges:
+            msg = f"split.judges names {len(units) - len(drawn)} of {len(units)} machines: too few are left to learn"
+            raise DataError(msg)
         are = f"{len(units)} machine{'s are' if len(units) > 1 else ' is'} too few"
         cure = "give more, or test = 0; but for failure, a split by time needs one"
         msg = f"{are} to learn from some and judge by others: {cure}"

@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 
 _SURE = 0.98  # ROC area, or rank correlation, of a single column that no sensor reaches by honest means
 _PURE = 0.95  # share of one outcome where a column is 1
-_FEWEST = 10  # rows with a 1, or with an outcome, that tell anything
+_FEWEST = 10  # rows with a 1, with an outcome, or steps from row to row, that tell anything
+_EXACT = 1e-15  # of the largest value: steps of decimal fractions differ by their rounding
 
 
 def counters(names: Sequence[str], runs: Sequence[Run]) -> Iterator[str]:
@@ -57,6 +58,8 @@ def tellers(names: Sequence[str], values: Floats, outcome: Floats, called: str) 
     """
     known = np.isfinite(outcome)
     values, outcome = values[known], outcome[known]
+    if len(outcome) < _FEWEST:
+        return
     if np.isin(outcome, (0, 1)).all():
         if min(outcome.sum(), (1 - outcome).sum()) < _FEWEST:
             return
@@ -71,9 +74,11 @@ def tellers(names: Sequence[str], values: Floats, outcome: Floats, called: str) 
 def _steps(runs: Sequence[Run]) -> Floats:
     """[inputs]: the step from each row of each run to the next, 0 where it is not always the same."""
     steps = np.concatenate([np.diff(run.values, axis=0) for run in runs])
-    if not len(steps):
+    if len(steps) < _FEWEST:
         return np.zeros(steps.shape[1])
-    return np.where((steps == steps[0]).all(0), steps[0], 0.0)
+    rounding = _EXACT * np.max([np.abs(run.values).max(0) for run in runs], axis=0)
+    step = np.median(steps, axis=0)
+    return np.where((np.abs(step) > rounding) & (np.abs(steps - step) <= rounding).all(0), step, 0.0)
 
 
 def _of_two(values: Floats, outcome: Floats) -> Iterator[str]:

@@ -105,7 +105,7 @@ def read_table(
         separator: one character, or its name: tab, comma, semicolon, space; that stands for any run of blanks.
         header: the column names of a file that has no header line.
         time_column: kept as text beside the numbers.
-        columns: which to read, in this order; without it every column whose first value is a number.
+        columns: which to read, in this order; without it every column of numbers.
         exclude: columns to leave out when `columns` is not given, such as labels.
 
     Raises:

@@ -73,6 +73,37 @@ def test_the_limit_of_independent_scores_is_about_the_quantile_that_the_budget_a
     assert found.expected_per_week == pytest.approx(50, rel=0.02)
 
 
+def capped(scores: Floats, ceiling: float, per_week: float) -> Calibration:
+    budget = Budget(alarms_per_week=per_week)
+    return calibrate([scores], budget, sample_period_s=MINUTE_S, ceiling=ceiling)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), windows=st.integers(60, 2000), per_week=st.floats(0.1, 100))
+def test_a_limit_stays_below_the_highest_score_that_there_is(seed: int, windows: int, per_week: float) -> None:
+    scores = 3 * stats.logistic.cdf(surprise(windows, 0.5, seed) - 5)  # far fewer than a week's, and none above 3
+    found, stricter = capped(scores, 3.0, per_week), capped(scores, 3.0, per_week / 10)
+    assert found.limit <= stricter.limit <= 3.001  # rounded up
+    is_near = stricter.method != "conformal" and stricter.limit > 0.95 * 3
+    assert ("hardly anything reaches" in stricter.warning) == is_near
+
+
+def test_a_tail_below_a_ceiling_keeps_about_to_the_budget() -> None:
+    def scores(windows: int, seed: int) -> Floats:
+        below: Floats = 3 - 3 / (1 + surprise(windows, 0.5, seed) / 10)
+        return below
+
+    limits = [capped(scores(A_WEEK // 4, seed), 3.0, 0.5) for seed in range(5)]
+    assert {found.method for found in limits} == {"tail"}
+    assert 0 < np.mean([alarms(found, scores(60 * A_WEEK, 100)) / 60 for found in limits]) <= 1.0
+
+
+def test_a_ceiling_far_away_changes_nothing() -> None:
+    scores = surprise(2000, 0.5, 7)
+    assert capped(scores, 1e7, 1.0).limit == pytest.approx(settle(scores, 1.0).limit, rel=1e-3)
+    assert capped(scores, 1.0, 1.0) == settle(scores, 1.0), "what was seen is above: it is no ceiling"
+
+
 def test_what_was_seen_bounds_the_rate_from_above_as_the_poisson_law_has_it() -> None:
     found = settle(surprise(A_WEEK, 0.0, 2), 0.5)
     assert found.at_most_per_week == pytest.approx(-np.log(0.1) / found.held_out_weeks)

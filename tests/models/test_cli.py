@@ -185,6 +185,34 @@ def test_a_limit_that_no_input_reaches_is_told(tmp_path: Path) -> None:
     assert "nothing reaches" not in heard.stderr
 
 
+def test_a_model_that_adapts_is_asked_after_usual_rows_whether_it_hears(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = tmp_path / "pump.csv"
+    data.write_text("\n".join(["a", *(f"{a:.3f}" for a in rng.standard_t(3, size=500))]))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[model]\nmethod = "streaming"\nlearning = 20\nprototypes = 48\n')
+    options = ["--data", str(data), "--alarms-per-week", "10000", "-o", str(tmp_path / "a.bundle")]
+    made = RUNNER.invoke(app, ["train", "anomaly", *options, "--recipe", str(recipe)])
+    assert made.exit_code == 0, made.output
+    assert "nothing reaches" not in made.stderr
+
+
+def test_lengths_come_from_lives_that_are_learnt_and_the_written_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"b{number}.csv" for number in range(6)]
+    for file, rows in zip(files, (60, 60, 60, 300, 300, 300), strict=True):
+        wear = (f"{row * 10},{row / rows + rng.normal():.3f}" for row in range(rows))
+        file.write_text("\n".join(["t_s,wear", *wear]))
+    named = [option for file in files for option in ("--data", str(file))]
+    first, again, recipe = tmp_path / "first.bundle", tmp_path / "again.bundle", tmp_path / "recipe.toml"
+    options = ["--time-column", "t_s", "--time-unit", "s", "--window", "10", "--judges", "b3,b4,b5"]
+    assert RUNNER.invoke(app, ["train", "failure", *named, *options, "-o", str(first)]).exit_code == 0
+    recipe.write_bytes(read_bundle(first).parts["recipe.toml"])
+    assert "cap_h = 0.1\n" in recipe.read_text()  # judges live five times as long
+    assert RUNNER.invoke(app, ["train", "failure", *named, "--recipe", str(recipe), "-o", str(again)]).exit_code == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
 def test_a_bundle_that_cannot_be_written_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
     made = RUNNER.invoke(app, ["train", "anomaly", "--data", "none.csv", "-o", str(tmp_path)])
     assert made.exit_code == 2

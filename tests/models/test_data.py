@@ -190,6 +190,7 @@ SLOW = "\n".join(["time,a,b", *(f"{time},{at},{at if at % 20 == 0 else ''}" for 
         ('a,b\n1,"2,5"\n', {}, "line 2, column b: '2,5' has a comma where a number has a point"),
         ("day,a\n31.01.2026 08:00:00,1\n", {}, "line 2, column day: .* is not ISO 8601, such as .*exclude"),
         ("a,day\n1,2026-01-31\n", {}, "line 2, column day: .* is a time: time_column = 'day' says so"),
+        ("a,day\n1,\n2,2026-01-31\n", {}, "line 3, column day: .* is a time: time_column = 'day' says so"),
     ],
 )
 def test_what_the_data_contradict_is_named_with_its_place_and_cure(
@@ -222,3 +223,8 @@ def test_columns_of_words_are_no_inputs_and_it_is_said(tmp_path: Path) -> None:
     data = _read(tmp_path / "x.csv", "time,operator,a\n2026-01-01T00:00:00,Eve,1\n2026-01-01T00:00:01,Ann,2\n")
     assert [channel.name for channel in data.channels] == ["a"]
     assert data.notes == ("columns without numbers: operator",)
+
+
+def test_versions_addresses_and_lots_are_words_and_no_dates(tmp_path: Path) -> None:
+    data = _read(tmp_path / "x.csv", "firmware,host,lot,a\n1.2.3,10.0.0.10,12-7-345,1\n1.2.3,10.0.0.11,12-7-346,2\n")
+    assert data.notes[1:] == ("columns without numbers: firmware, host, lot",)

@@ -85,5 +85,7 @@ def test_machines_that_are_named_judge_and_no_other() -> None:
     assert "by unit, named; 2 judge (b, e)" in parts.says
     with pytest.raises(DataError, match="no machine 'x'; there are a, b"):
         split_by_unit(runs, SplitSection(judges=("x",)), seed=3)
+    with pytest.raises(DataError, match=r"split\.judges names 6 of 6 machines"):
+        split_by_unit(runs, SplitSection(judges=tuple("abcdef"), calibrate=0.0), seed=3)
     with pytest.raises(ValueError, match="by = 'unit' is allowed"):
         SplitSection(by="time", judges=("a",))

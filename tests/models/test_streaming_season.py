@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from models.training.anomaly.base import Floats
 from models.training.anomaly.export import to_onnx
 from models.training.anomaly.streaming import Params, StreamingModel, step
-from models.training.anomaly.streaming_layout import EDGES, Floats32
+from models.training.anomaly.streaming_layout import EDGES, Floats32, Season
+from models.training.anomaly.streaming_season import season_step
 
 runtime = pytest.importorskip("onnxruntime")
 
@@ -69,6 +70,22 @@ def run(params: Params, rows: Floats32) -> tuple[Floats32, Floats32]:
     return held, state
 
 
+def season_alone(rows: Floats32) -> tuple[Floats32, Floats32]:
+    """What the season alone finds [rows, series], and for how many rows it was watched, of series side by side."""
+    widths = Season.widths(WITH.season)
+    before = Season(*(np.zeros((rows.shape[1], width), np.float32) for width in widths))
+    mean, shortest = np.zeros((rows.shape[1], 1), np.float32), np.float32(WITH.scales[0])
+    found, watched = np.empty_like(rows), np.empty_like(rows)
+    for number, values in enumerate(rows):
+        count = np.full_like(mean, number + 1)
+        mean = mean + (values[:, None] - mean) / np.minimum(shortest, count)
+        after = Season(*(np.empty_like(part) for part in before))
+        found[number] = season_step(WITH.timing, before, after, mean, count)[:, 0]
+        watched[number] = after.watched[:, 0]
+        before = after
+    return found, watched
+
+
 @cache
 def surprises(params: Params) -> dict[str, Floats32]:
     """Held at each row of each series."""
@@ -98,9 +115,42 @@ def test_a_season_raises_at_most_one_alarm_more_in_five_normal_series() -> None:
     assert watched <= plain + 1
 
 
-def test_the_cycle_after_a_missing_one_is_no_surprise_in_turn() -> None:
-    held = surprises(WITH)["missing quiet"]
-    assert held[ODD + PERIOD :].max() <= held[DURING].max()
+def test_for_the_season_the_cycle_after_a_missing_one_is_no_surprise_in_turn() -> None:
+    found, _ = season_alone(ROWS_OF_ALL)
+    missing_ones = [number for number, name in enumerate(SERIES) if name.startswith("missing")]
+    assert (found[DURING, missing_ones].max(0) > ALARM).all()
+    assert (found[ODD + PERIOD : ODD + 2 * PERIOD, missing_ones].max(0) < 1).all()
+    assert (found[ODD + PERIOD :, missing_ones].max(0) < ALARM).all()
+
+
+def test_the_season_says_nothing_before_it_was_watched_for_half_of_the_longest() -> None:
+    found, watched = season_alone(ROWS_OF_ALL)
+    longest = WITH.season * WITH.scales[0]
+    before = np.concatenate((np.zeros_like(watched[:1]), watched[:-1]))
+    assert (before.max(0) >= longest / 2).all()
+    assert (found[before < longest / 2] == 0).all()
+
+
+def test_the_unit_of_a_channel_changes_nothing_in_its_season() -> None:
+    few = ROWS_OF_ALL[:, :6]
+    found, watched = season_alone(np.concatenate([few * np.float32(2.0**power) for power in (0, -30, 30)], 1))
+    plain, *others = np.split(found, 3, 1)
+    assert (plain.max(0) > 0).any()
+    for other in others:
+        np.testing.assert_allclose(other, plain, rtol=1e-3, atol=1e-3)
+    for part in np.split(watched, 3, 1):
+        np.testing.assert_array_equal(part, watched[:, :6])
+
+
+@pytest.mark.parametrize("period", [20, 100, 500, 512])
+def test_seasons_as_long_as_the_longest_or_no_multiple_of_a_note_are_found(period: int) -> None:
+    rows = np.arange(2000)
+    values = 20 + 60 * (rows % period < 0.4 * period) + np.random.default_rng(0).normal(0, 0.5, 2000)
+    odd = 1800 // period * period
+    values[odd : odd + max(period, 60)] = 20
+    found, _ = season_alone(values[:, None].astype(np.float32))
+    assert found[odd:].max() > found[:odd].max()
+    assert found[odd:].max() > ALARM
 
 
 def test_no_season_is_seen_in_noise_in_a_walk_or_in_a_flat_line() -> None:
@@ -139,7 +189,21 @@ def test_without_a_season_the_state_is_smaller_and_the_graph_one_of_its_own() ->
     np.testing.assert_allclose(state, run(WITHOUT, ROWS_OF_ALL[:300, :1])[1], rtol=1e-5, atol=1e-5)
 
 
-def test_a_memory_shorter_than_two_of_the_longest_season_is_refused() -> None:
-    assert Params(memory=16_000, season=1000).season == 1000
-    with pytest.raises(ValidationError, match="at least two of the longest season, 16016 rows"):
-        Params(memory=16_000, season=1001)
+def test_a_memory_shorter_than_three_of_the_longest_season_is_refused() -> None:
+    assert Params(memory=24_000, season=1000).season == 1000
+    with pytest.raises(ValidationError, match="at least three of the longest season, 24024 rows"):
+        Params(memory=24_000, season=1001)
+
+
+@pytest.mark.parametrize("scales", [(), (0, 8), (-8,), (64, 8), (8, 8)])
+def test_scales_that_do_not_ascend_from_one_row_are_refused(scales: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="scales"):
+        Params(scales=scales)
+
+
+@pytest.mark.parametrize("memory", [10_000, 100_000, 1_000_000])
+def test_the_count_of_rows_ends_near_the_memory_however_float32_rounds(memory: int) -> None:
+    keep = np.float32(Params(memory=memory).timing.keep)
+    count = np.linspace(0, memory, 100_001, dtype=np.float32)
+    grows = count * keep + 1 > count
+    assert 0.95 * memory < count[grows].max() <= 1.02 * memory

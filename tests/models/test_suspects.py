@@ -20,6 +20,14 @@ def test_what_rises_by_one_step_from_row_to_row_is_a_counter_and_a_sensor_is_non
     assert not list(counters(["number"], [_run(rows), _run(RNG.normal(size=9))]))
 
 
+def test_a_clock_of_decimal_fractions_counts_too_and_a_few_rows_are_no_count() -> None:
+    seconds, since_1970 = (np.array([float(f"{begin + at / 10:.1f}") for at in range(200)]) for begin in (0, 1.7e9))
+    (told,) = counters(["seconds", "since_1970"], [_run(seconds, since_1970)])
+    assert told.startswith("inputs seconds, since_1970 move by the same step")
+    assert not list(lifelines(["seconds"], [_run(seconds), _run(seconds[:180])]))
+    assert not list(counters(["flow"], [_run(np.array([1.0, 3.0]))]))
+
+
 def test_columns_of_zeros_and_ones_are_asked_about_unless_they_never_change() -> None:
     runs = [_run(np.zeros(9), np.zeros(9), np.arange(9.0)), _run(np.ones(9), np.zeros(9), np.arange(9.0))]
     (told,) = flags(["broken", "never", "flow"], runs)
@@ -62,4 +70,6 @@ def test_too_few_outcomes_tell_nothing() -> None:
     bad = np.zeros(100)
     bad[:5] = 1
     assert not list(tellers(["copy"], bad[:, None], bad, "broken"))
+    measured = np.where(np.arange(100) < 3, np.arange(100.0), np.nan)
+    assert not list(tellers(["chance"], np.arange(100.0)[:, None], measured, "quality"))
     assert not list(counters(["one"], [_run(np.ones(1))]))

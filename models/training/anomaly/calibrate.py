@@ -8,7 +8,8 @@ Where the blocks are enough for the budget, the limit is the conformal quantile 
 Shafer 2005): if blocks are exchangeable, a new one passes it no more often than the budget allows, whatever the
 distribution. Where they are not, a generalised Pareto tail is fitted to the highest maxima and followed beyond what
 was seen (peaks over threshold; Siffer et al. 2017, Anomaly Detection in Streams with Extreme Value Theory, KDD).
-A tail is never taken to be lighter than so few peaks can tell.
+A tail is never taken to be lighter than so few peaks can tell. Where no score gets beyond a ceiling (a forest has one),
+it is fitted to -log(1 - score / ceiling), which has none: the limit stays below what a window can reach.
 """
 
 import math
@@ -29,6 +30,7 @@ _ENOUGH_PEAKS = 10  # that both parameters of a tail are fitted to; with fewer i
 _MOST_PEAKS = 100
 _HEAVIEST = 0.5  # shape of a tail: above it, a few points would put the limit out of reach
 _FAR = 10.0  # times the data at hand: a limit that rests on more is told as such
+_NEAR = 0.95  # of the ceiling: a limit beyond it is reached by next to nothing
 _MOST_ALARMS = 0.5  # of blocks may alarm: a budget that allows more asks for no limit at all
 
 
@@ -55,7 +57,9 @@ class Calibration(NamedTuple):
     warning: str  # empty where the data support the budget
 
 
-def calibrate(scores: Sequence[Floats], budget: Budget, *, sample_period_s: float) -> Calibration:
+def calibrate(
+    scores: Sequence[Floats], budget: Budget, *, sample_period_s: float, ceiling: float = math.inf
+) -> Calibration:
     """The limit that keeps to the budget.
 
     Args:
@@ -63,6 +67,7 @@ def calibrate(scores: Sequence[Floats], budget: Budget, *, sample_period_s: floa
             was not fitted on; oldest first.
         budget: what is accepted.
         sample_period_s: from one frame to the next, and so from one window to the next.
+        ceiling: the highest score that a window can get.
 
     Raises:
         DataError: scores that are not finite, or so few that they say nothing about rare events.
@@ -87,14 +92,16 @@ def calibrate(scores: Sequence[Floats], budget: Budget, *, sample_period_s: floa
             " give more normal data, a larger held-out share, or a shorter window"
         )
         raise DataError(msg)
+    if ceiling <= maxima[0]:
+        ceiling = math.inf  # it is none
     allowed = min(budget.alarms_per_week * block_weeks, _MOST_ALARMS)  # alarms a block
     rank = int(allowed * (blocks + 1))
     method: Literal["conformal", "tail", "exponential"]
     if rank >= 1:
         method, limit, expected = "conformal", float(maxima[rank - 1]), rank / (blocks + 1)
     else:
-        method, limit = _tail(maxima, allowed)
-        expected = allowed
+        method, limit = _tail(_unbounded(maxima, ceiling), allowed)
+        limit, expected = _bounded(limit, ceiling), allowed
     limit = _rounded_up(limit)
     beyond = int((maxima >= limit).sum())
     everything = np.concatenate(runs)
@@ -109,7 +116,9 @@ def calibrate(scores: Sequence[Floats], budget: Budget, *, sample_period_s: floa
         at_most_per_week=float(stats.chi2.ppf(0.9, 2 * (beyond + 1)) / 2 / (blocks * block_weeks)),
         held_out_weeks=blocks * block_weeks,
         held_out_blocks=blocks,
-        warning="; ".join(_warnings(method, budget, blocks * block_weeks, is_drifting=memory > length)),
+        warning="; ".join(
+            _warnings(method, budget, blocks * block_weeks, is_drifting=memory > length, of_ceiling=limit / ceiling)
+        ),
     )
 
 
@@ -155,6 +164,16 @@ def _tail(maxima: Floats, allowed: float) -> tuple[Literal["tail", "exponential"
     return ("tail" if method == "tail" else "exponential"), max(threshold + beyond, float(maxima[0]))
 
 
+def _unbounded(scores: Floats, ceiling: float) -> Floats:
+    """Scores below a ceiling, [n], on a scale that has none."""
+    return scores if math.isinf(ceiling) else -np.log1p(-scores / ceiling)
+
+
+def _bounded(score: float, ceiling: float) -> float:
+    """The way back."""
+    return score if math.isinf(ceiling) else -ceiling * math.expm1(-score)
+
+
 def _rounded_up(limit: float) -> float:
     """To four digits: more are not known, and the last ones of a fit differ from one processor to the next.
 
@@ -164,7 +183,12 @@ def _rounded_up(limit: float) -> float:
     return float(f"{math.floor(limit / unit + 1) * unit:.6g}")
 
 
-def _warnings(method: str, budget: Budget, weeks: float, *, is_drifting: bool) -> Iterator[str]:
+def _warnings(method: str, budget: Budget, weeks: float, *, is_drifting: bool, of_ceiling: float) -> Iterator[str]:
+    if method != "conformal" and of_ceiling > _NEAR:
+        yield (
+            f"hardly anything reaches the alarm limit: it is {of_ceiling:.1%} of the highest score that there is;"
+            " more normal data, or more alarms_per_week, bring it down"
+        )
     if is_drifting:
         yield "the held-out scores drift and do not forget within the data at hand: expect more false alarms than told"
     needed = 1 / budget.alarms_per_week

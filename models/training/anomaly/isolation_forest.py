@@ -5,8 +5,8 @@ time. The surprise is how many times shorter its path through the trees is than 
 about 1 for a usual window: 2 to the power of minus its inverse is the paper's score, whose top is too narrow to set a
 limit in. A channel's share is how far the surprise falls when that channel alone is put back to its median.
 
-The forest knows no distance: far out it cannot tell twice as far. A channel that never moved in training is never
-split, and so is not watched.
+The forest knows no distance: far out it cannot tell twice as far, and so there is a highest score. A channel that
+never moved in training is never split, and so is not watched.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,8 @@ from models.training.graph import Graph
 from models.training.trees import floor32
 
 _EULER = 0.5772156649015329
+_FAR = 1e6  # standard deviations: beyond every split
+_STEPS = 100  # channels moved on the way to the highest score
 _FAINT = 0.01  # a fall that says nothing: below it, no channel is to blame more than another
 
 
@@ -64,9 +66,30 @@ class IsolationModel(NamedTuple):
         channels = z.shape[1]
         # Row 0: the window as it is; row c + 1: with channel c put back.
         variants = np.where(_put_back(channels), self.median, z[:, None]).reshape(-1, channels)
-        scores = -self.forest.score_samples(variants.astype(np.float32))  # the paper's
-        shorter = (-1 / np.log2(scores)).reshape(len(z), channels + 1)
+        shorter = self._shorter(variants).reshape(len(z), channels + 1)
         return shorter[:, 0], shares_of(np.maximum(shorter[:, :1] - shorter[:, 1:], 0) + _FAINT)
+
+    @property
+    def ceiling(self) -> float:
+        """The highest surprise that is known to be reached: the channel that adds most moves far out, one at a time.
+
+        Another road may lead a little higher.
+        """
+        channels, highest, at = len(self.median), 0.0, self.median
+        moved = np.eye(channels, dtype=np.bool_)
+        for _ in range(_STEPS):
+            rows = np.concatenate([np.where(moved, to, at) for to in (-_FAR, self.median, _FAR)])
+            found = self._shorter(rows)
+            if found.max() <= highest:
+                break
+            highest, at = float(found.max()), rows[found.argmax()]
+        return highest
+
+    def _shorter(self, z: Floats) -> Floats:
+        """Of scaled window means [n, channels]."""
+        scores = -self.forest.score_samples(z.astype(np.float32))  # the paper's
+        shorter: Floats = -1 / np.log2(scores)
+        return shorter
 
     def build(self, graph: Graph, window: str) -> tuple[str, str]:
         """The nodes of `raw`: all variants of a window go through the trees as rows, which these take one by one."""

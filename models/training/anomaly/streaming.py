@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from models.training.anomaly.base import Advance, Floats, check_runs, quiet, shares_of
 from models.training.anomaly.streaming_graph import build_step
@@ -40,19 +40,27 @@ from models.training.graph import Graph
 class Params(BaseModel, extra="forbid", frozen=True):
     """What can be chosen. Time is counted in rows, for a channel has a fixed sample period."""
 
-    scales: tuple[int, ...] = Field((8, 64), min_length=1, description="rows of the running means a row is seen by")
+    scales: tuple[PositiveInt, ...] = Field(
+        (8, 64), min_length=1, description="rows of the running means a row is seen by, the shortest first"
+    )
     season: int = Field(128, ge=0, le=4096, description="longest season, in units of the first scale; 0: none")
     prototypes: int = Field(256, ge=8, le=4096, description="rows of the past that are kept to compare with")
     learning: int = Field(150, ge=10, le=5000, description="rows of a new series before its first score")
     tail: float = Field(0.02, gt=0, lt=0.5, description="share of rows, the most novel, that the tail is fitted to")
     hold: int = Field(50, ge=1, description="rows for which a surprise is held, about")
     hold_share: float = Field(0.04, ge=0, le=0.5, description="share of the rows seen so far that is added to hold")
-    memory: int = Field(100_000, ge=10_000, description="rows over which what was learned fades")
+    memory: int = Field(  # float32 holds neither a count nor a share as fine as a longer one would need
+        100_000, ge=10_000, le=1_000_000, description="rows over which what was learned fades"
+    )
 
     @model_validator(mode="after")
-    def _remembers_seasons(self) -> Self:
-        if self.memory < 2 * self.season * self.scales[0]:
-            msg = f"memory: at least two of the longest season, {2 * self.season * self.scales[0]} rows"
+    def _ascends_and_remembers_seasons(self) -> Self:
+        if list(self.scales) != sorted(set(self.scales)):
+            msg = "scales: the shortest first, and none twice"
+            raise ValueError(msg)
+        # A season shows once it was seen twice, and what fades never counts quite as far as the memory.
+        if self.memory < 3 * self.season * self.scales[0]:
+            msg = f"memory: at least three of the longest season, {3 * self.season * self.scales[0]} rows"
             raise ValueError(msg)
         return self
 

@@ -53,10 +53,13 @@ def iso_ns(text: str) -> int:
 
 def holds_dates(table: Columns, name: str) -> bool:
     """Whether the column is text whose first cell is a date or a time."""
-    if table.is_numeric(name):
-        return False
+    return not table.is_numeric(name) and is_iso(table.texts(name)[0])
+
+
+def is_iso(text: str) -> bool:
+    """Whether `iso_ns` reads it."""
     try:
-        iso_ns(table.texts(name)[0])
+        iso_ns(text)
     except ValueError:
         return False
     return True

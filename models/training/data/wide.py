@@ -7,14 +7,14 @@ import numpy as np
 from models.training.data.grid import Readings
 from models.training.data.section import DataSection
 from models.training.data.tables import Floats, Ints, Machine, Read
-from models.training.data.times import holds_dates, times_ns
+from models.training.data.times import holds_dates, is_iso, times_ns
 from models.training.table import Columns, DataError, choose
 
 _TIMES = frozenset({"time", "time_ns", "time_ms", "time_s", "timestamp"})  # names of what no model should learn from
 
 _LARGEST = float(np.finfo(np.float32).max)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b")
+_DATE = re.compile(r"(\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(\d{4}|\d{2}))([ T,].*)?")
 
 
 def read_wide(table: Columns, section: DataSection) -> Read:
@@ -58,10 +58,10 @@ def _check_words(table: Columns, name: str, *, has_times: bool) -> None:
     if _DECIMAL_COMMA.fullmatch(first):
         msg = f"{place} has a comma where a number has a point; write it so, or {leave}"
         raise DataError(msg)
-    if not has_times and holds_dates(table, name):
+    if not has_times and is_iso(first):
         msg = f"{place} is a time: time_column = {name!r} says so, {leave}"
         raise DataError(msg)
-    if not has_times and _DATE.match(first):
+    if not has_times and _DATE.fullmatch(first):
         msg = f"{place} looks like a time, but is not ISO 8601, such as 2026-01-31T13:00:00; write it so, or {leave}"
         raise DataError(msg)
 
