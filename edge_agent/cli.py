@@ -19,7 +19,7 @@ from edge_agent import journal_cli, logs
 from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.config.shadows import shadowed
 from edge_agent.core.errors import StartError
-from edge_agent.core.fitting import misfits
+from edge_agent.core.fitting import misfits, unlike_units
 from edge_agent.deadletters_cli import deadletters
 from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
@@ -77,7 +77,7 @@ def check(
     """Check CONFIG and its models without connecting to anything. Exit 0: it can be used; 2: it or a model is faulty.
 
     Strict, where `run` leaves a faulty model out. `--prove` takes as long and as much memory as `run` does to load its
-    models; exit 3: one does not run where it has to (inference.providers, inference.require).
+    models; exit 2: one runs on none of inference.providers; exit 3: one does not run where inference.require has it.
     """
     try:
         settings = load(config)
@@ -87,9 +87,9 @@ def check(
         _faulty(str(error), 2, as_json=as_json)
     except StartError as error:
         _faulty(str(error), 3, as_json=as_json)
-    warnings = shadowed(settings)
+    warnings = [*shadowed(settings), *unlike_units(settings, models)]
     if as_json:
-        names = [f"{m.name} {m.version}" for m in models]
+        names = [f"{m.name} {m.version}" for m in models.values()]
         found = {"ok": True, "models": names, "warnings": warnings}
         typer.echo(json.dumps(found | ({"proved": proved} if prove else {})))
     else:
@@ -101,8 +101,8 @@ def check(
         typer.echo(f"{config}: sound: {counted}")
 
 
-def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:
-    """The manifests of all models, which fit their assets. Raises ConfigError, BundleError: all faults, a line each."""
+def _check_models(path: Path, settings: EdgeConfig) -> dict[Path, Manifest]:
+    """The manifests of all files, which fit their assets. Raises ConfigError, BundleError: all faults, a line each."""
     trust = Trust.read(settings.inference.trusted_keys, allow_unsigned=settings.inference.allow_unsigned)
     manifests: dict[Path, Manifest] = {}
     wrong: list[str] = []
@@ -114,7 +114,7 @@ def _check_models(path: Path, settings: EdgeConfig) -> list[Manifest]:
     wrong += [f"{path}: {fault}" for fault in misfits(settings, manifests).values()]
     if wrong:
         raise BundleError("\n".join(wrong))
-    return list(manifests.values())
+    return manifests
 
 
 def _prove(settings: EdgeConfig) -> dict[str, tuple[str, str]]:

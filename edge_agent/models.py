@@ -4,7 +4,7 @@
                      (beside what serves)            └▶ refuse: they go again
     journal ──────▶ find ─▶ pipeline ─▶ serve: what neither serves nor is adopted nor is being loaded is let go
 
-A file that cannot be used (missing, cut, of a stranger, for other assets) stops no agent:
+A file that cannot be used (missing, cut, of a stranger, for other assets, on none of the providers) stops no agent:
 
     at the start      the bundle that served last for that file serves, if it is kept and trusted; else the model is
                       left out. The journal names file and reason; log, alarm and state tell.
@@ -15,7 +15,7 @@ A file that cannot be used (missing, cut, of a stranger, for other assets) stops
 """
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,8 @@ import structlog
 from edge_agent.adapters.inference import Adopted, ModelShelf
 from edge_agent.config import EdgeConfig, Inference
 from edge_agent.core.entries import Configured, Engine, Refused
-from edge_agent.core.errors import StartError
-from edge_agent.core.fitting import misfits
+from edge_agent.core.errors import NowhereError, StartError
+from edge_agent.core.fitting import misfits, unlike_units
 from edge_agent.core.model import Model, Unfit
 from edge_agent.metrics import Metrics
 from models.bundle import BundleError
@@ -37,6 +37,7 @@ from models.trust import Trust
 
 _log = structlog.get_logger()
 _CURE = "put a bundle in its place that `tocsin edge check` passes, then reload (SIGHUP)"
+_CURE_HERE = "once that is mended, restart; or name 'cpu' there as well"  # what a machine has is looked at once
 _BRIEF, _BRIEFS = 150, 8000  # characters of a reason in the state, and of all: 64 KiB have to hold 200 models
 
 
@@ -46,6 +47,7 @@ class Loading(NamedTuple):
     adopted: Mapping[Path, Adopted]
     refused: Mapping[Path, Refused]
     trust: Trust
+    unlike_units: Sequence[str] = ()
 
     def entry(self, config: EdgeConfig, now_ns: int) -> Configured:
         """For the journal."""
@@ -77,9 +79,10 @@ class AgentModels:
         keys = {path: f"assets[{i}].models" for i, rule in rules for path in rule.models}
         trust = Trust.read(config.inference.trusted_keys, allow_unsigned=config.inference.allow_unsigned)
         with self._loading:
-            adopted, faults = self._shelf.adopt_each(sorted(keys), trust)
+            adopted, bad = self._shelf.adopt_each(sorted(keys), trust)
+            cures = {path: _CURE_HERE for path, fault in bad.items() if isinstance(fault, NowhereError)}
             unfit = {path: f"{source}: {fault}" for path, fault in misfits(config, self._manifests(adopted)).items()}
-            faults = {path: f"{source}: {keys[path]}: {fault}" for path, fault in faults.items()}
+            faults = {path: f"{source}: {keys[path]}: {fault}" for path, fault in bad.items()}
             wrong = faults | unfit
             last = {path: digest for path in wrong if (digest := self._shelf.kept.last(path))}
             names = self._names(wrong, last)
@@ -87,8 +90,8 @@ class AgentModels:
             for path, one in self._shelf.adopt_kept(last, trust).adopted.items():
                 if not misfits(config, self._manifests(adopted | {path: one})):
                     adopted[path] = one
-            refused = {path: Refused(names[path], f"{why}; {_CURE}") for path, why in wrong.items()}
-            found = Loading(adopted, refused, trust)
+            refused = {path: Refused(names[path], f"{why}; {cures.get(path, _CURE)}") for path, why in wrong.items()}
+            found = Loading(adopted, refused, trust, unlike_units(config, self._manifests(adopted)))
             if not is_start:
                 self._check_is_no_loss(found, faults, unfit)
             self._loaded = found
@@ -105,6 +108,8 @@ class AgentModels:
             self._metrics.provider.labels(one.provider).set(1)
             if one.reason:
                 _log.warning("the first provider is not in use", used=one.provider, reason=one.reason)
+        if now.unlike_units:
+            _log.warning("inputs of models may be in other units than their channels", found=now.unlike_units)
         for path, refused in now.refused.items():
             digest = self._serves(path)
             instead = "the bundle of before serves" if digest else "it scores nothing"

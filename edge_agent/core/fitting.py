@@ -1,9 +1,11 @@
 """Whether models fit the assets that they are to watch."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edge_agent.config import EdgeConfig
+from edge_agent.config import AssetRule, EdgeConfig
+from edge_agent.core.derive.kinds import is_source
 from models.manifest import Manifest
 
 
@@ -28,3 +30,40 @@ def misfits(config: EdgeConfig, manifests: Mapping[Path, Manifest]) -> dict[Path
             else:
                 stay.add(manifest.name)
     return found
+
+
+def unlike_units(config: EdgeConfig, manifests: Mapping[Path, Manifest]) -> list[str]:
+    """A sentence for each input whose model was trained in another unit than the configuration gives its channel.
+
+    Only a person knows whether these are two spellings of one: none is an error. A side without a unit is not judged.
+    Assets of a pattern are judged by the rules that name the pattern, or assets of it.
+    """
+    found: dict[str, None] = {}  # in order, each once
+    for rule in config.assets:
+        assets = list(_known_assets(config, rule))
+        for path in rule.models:
+            for channel in manifests[path].channels if path in manifests else ():
+                for asset in assets:
+                    unit = _unit(config, rule, asset, channel.name)
+                    if channel.unit and unit and _plain(channel.unit) != _plain(unit):
+                        trained = f"{path.name} was trained on {channel.name} in {channel.unit}"
+                        found[f"{trained}; the configuration has {asset}/{channel.name} in {unit}"] = None
+    return list(found)
+
+
+def _known_assets(config: EdgeConfig, rule: AssetRule) -> Iterator[str]:
+    """Names, or patterns that stand for them, to which this rule applies."""
+    names = [rule.match, *(channel.match.partition("/")[0] for channel in config.channels)]
+    return (name for name in dict.fromkeys(names) if config.asset_rule(name) is rule)
+
+
+def _unit(config: EdgeConfig, rule: AssetRule, asset: str, channel: str) -> str:
+    """Of a channel; empty: unknown, as of features, whose units are not those of what they are of."""
+    derived = {each.channel: each.unit for each in rule.derived}
+    declared = config.channel_rule(asset, channel) if is_source(channel) else None
+    return derived.get(channel) or (declared.unit if declared and declared.kind == "value" else "")
+
+
+def _plain(unit: str) -> str:
+    """Without what is only writing. Case is more: mW and MW are two units."""
+    return unicodedata.normalize("NFKC", unit).replace("°", "deg").replace(" ", "")

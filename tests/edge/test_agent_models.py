@@ -13,9 +13,10 @@ import pytest
 
 from edge_agent.adapters.inference import ModelShelf, OnnxModel
 from edge_agent.adapters.inference.kept import KeptBundles
+from edge_agent.adapters.inference.runtime import OnnxRuntime
 from edge_agent.config import EdgeConfig, Inference
 from edge_agent.core.entries import decode_entry, encode_entry
-from edge_agent.core.errors import ModelFailedError
+from edge_agent.core.errors import ModelFailedError, StartError
 from edge_agent.core.model import Unfit
 from edge_agent.metrics import Metrics
 from edge_agent.models import AgentModels
@@ -298,6 +299,29 @@ def test_a_bundle_that_cannot_be_kept_is_left_out(
     assert start.versions == []
     (refused,) = start.loading.refused.values()
     assert "no copy can be kept: [Errno 28] No space left on device: make room" in refused.reason
+
+
+@pytest.mark.parametrize("serves_before", [False, True], ids=["new", "known"])
+def test_a_model_that_no_configured_provider_runs_is_left_out_unless_one_is_required(
+    tmp_path: Path, bundles: list[Path], monkeypatch: pytest.MonkeyPatch, serves_before: bool
+) -> None:
+    if serves_before:
+        Start(tmp_path, of(bundles[0]))
+    monkeypatch.setattr(OnnxRuntime, "why_not", lambda _self, provider: "it died" * (provider == "cuda"))
+    gpu = UNSIGNED.model_copy(update={"providers": ("cuda",)})
+    start = Start(tmp_path, of(bundles[0], inference=gpu))
+    (refused,) = start.loading.refused.values()
+    name = "largest" if serves_before else bundles[0].stem
+    assert (start.versions, refused.model) == ([], name)
+    assert "runs on none of inference.providers: cuda: it died; once that is mended, restart" in refused.reason
+    assert [(one.name, one.serves) for one in start.models.refused] == [(name, "")]
+    digest = read_bundle(bundles[0]).digest
+    found = start.models.find(digest)  # what the journal of before names
+    assert found is not None
+    with pytest.raises(ModelFailedError, match="it died"):
+        found.score(None)  # type: ignore[arg-type]
+    with pytest.raises(StartError, match="it died"):
+        Start(tmp_path, of(bundles[0], inference=gpu.model_copy(update={"require": "cuda"})))
 
 
 def test_a_model_that_may_not_be_run_any_more_is_there_and_scores_nothing(tmp_path: Path, bundles: list[Path]) -> None:

@@ -17,7 +17,7 @@ from edge_agent.adapters.inference import ModelShelf, OnnxModel, onnx_runtime_ve
 from edge_agent.adapters.inference.cuda_driver import CudaDriver, Gpu, look
 from edge_agent.adapters.inference.providers import ORT_NAMES, Facts, provider_options, why_not
 from edge_agent.config import Inference
-from edge_agent.core.errors import StartError
+from edge_agent.core.errors import NowhereError, StartError
 from tests.small_models import dense, manifest
 
 ALL = frozenset(ORT_NAMES.values())
@@ -121,8 +121,11 @@ def test_auto_wants_the_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPa
 def test_a_model_for_which_no_provider_is_left_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = WELL._replace(gpu=Gpu("", (12, 2)))
     monkeypatch.setattr(runtime, "machine_facts", lambda: facts)
-    with pytest.raises(StartError, match=r"none of inference\.providers: cuda: the driver is too old"):
+    says = r"none of inference\.providers: cuda: the driver is too old"
+    with pytest.raises(NowhereError, match=says):
         OnnxModel(dense(hidden=(8,)), Inference(providers=("cuda",)))
+    with pytest.raises(StartError, match=says):
+        OnnxModel(dense(hidden=(8,)), Inference(providers=("cuda",), require="cuda"))
     both = OnnxModel(dense(hidden=(8,)), Inference(providers=("tensorrt", "cuda", "cpu")))
     assert (both.provider, both.reason.count("the driver is too old")) == ("cpu", 2)
 

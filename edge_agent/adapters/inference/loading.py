@@ -12,7 +12,7 @@ from edge_agent.adapters.inference.proof import Proof, ProofError, answers, diff
 from edge_agent.adapters.inference.runtime import Runtime
 from edge_agent.adapters.inference.session import Session
 from edge_agent.config import Inference
-from edge_agent.core.errors import StartError
+from edge_agent.core.errors import NowhereError, StartError
 from models.bundle import Bundle, BundleError
 from models.manifest import Manifest
 
@@ -60,7 +60,7 @@ class _Opening:
 
 
 def load(bundle: Bundle, settings: Inference, runtime: Runtime, bounds: Bounds) -> Loaded:
-    """Try the providers in order. Raises BundleError: it fails on the CPU too; StartError: no other one is there."""
+    """Try the providers in order. Raises BundleError: it runs on none of them; StartError: though one is required."""
     label = f"{bundle.manifest.name} {bundle.manifest.version}"
     reasons: list[str] = []
     fault: Exception | None = None
@@ -78,9 +78,11 @@ def load(bundle: Bundle, settings: Inference, runtime: Runtime, bounds: Bounds) 
         else:
             reasons.append(f"{way.provider}: {why}")
     text = f"model {label} runs on none of inference.providers: {'; '.join(reasons)}"
-    if fault is None:
+    if fault is not None:
+        raise BundleError(text) from fault
+    if settings.require:
         raise StartError(text)
-    raise BundleError(text) from fault
+    raise NowhereError(text)
 
 
 def open_session(manifest: Manifest, model: bytes, runtime: Runtime, worker: Worker, way: Way) -> Session:

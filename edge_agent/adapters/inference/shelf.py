@@ -35,7 +35,7 @@ class Adoption(NamedTuple):
     """What became of some files."""
 
     adopted: dict[Path, Adopted]
-    refused: dict[Path, str]  # why
+    refused: dict[Path, BundleError]  # why
 
 
 class ModelShelf:
@@ -69,7 +69,7 @@ class ModelShelf:
         """As `adopt_each`. Raises BundleError, a line each, when some are refused."""
         adopted, refused = self.adopt_each(paths, self.trust)
         if refused:
-            raise BundleError("\n".join(refused.values()))
+            raise BundleError("\n".join(map(str, refused.values())))
         return adopted
 
     def adopt_each(self, paths: Iterable[Path], trust: Trust) -> Adoption:
@@ -78,7 +78,7 @@ class ModelShelf:
         All copies are on disk for good when this returns. Raises StartError.
         """
         adopted: dict[Path, Adopted] = {}
-        refused: dict[Path, str] = {}
+        refused: dict[Path, BundleError] = {}
         # The disk takes as long as the proofs do, and writes some files as fast as one.
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix="keep-bundle") as disk:
             keeping: dict[str, Future[None]] = {}
@@ -88,23 +88,23 @@ class ModelShelf:
                     self._start_keeping(bundle, disk, keeping)
                     adopted[path] = self._adopt(bundle, str(path))
                 except BundleError as error:
-                    refused[path] = str(error)
+                    refused[path] = error
         faults = self._make_durable(keeping)
         for path, one in adopted.items():
             if one.digest in faults:
                 cure = "make room, or give the agent the right to write"
-                refused[path] = f"{path}: no copy can be kept: {faults[one.digest]}: {cure}"
+                refused[path] = BundleError(f"{path}: no copy can be kept: {faults[one.digest]}: {cure}")
         return Adoption({path: one for path, one in adopted.items() if path not in refused}, refused)
 
     def adopt_kept(self, digests: Mapping[Path, str], trust: Trust) -> Adoption:
         """Load kept bundles in place of files. Raises StartError."""
         adopted: dict[Path, Adopted] = {}
-        refused: dict[Path, str] = {}
+        refused: dict[Path, BundleError] = {}
         for path, digest in digests.items():
             try:
                 adopted[path] = self._adopt(self._read_kept(digest, trust), f"the bundle of before for {path}")
             except BundleError as error:
-                refused[path] = str(error)
+                refused[path] = error
         return Adoption(adopted, refused)
 
     def is_trusted(self, digest: str, trust: Trust) -> bool:
