@@ -53,13 +53,13 @@ def show(
         heartbeats = _heartbeats(content, site, missing)
         states = _states(content, heartbeats or [], missing)
     members = [one for one in fleet(states, heartbeats, now_ns, stale_s) if site in {None, one.site}]
+    for text in missing:
+        typer.echo(text, err=True)
     if as_json:
         gateways = [one._asdict() for one in members]
         typer.echo(msgspec.json.encode({"now_ns": now_ns, "missing": missing, "gateways": gateways}))
     else:
         _print(members, now_ns, limit)
-    for text in missing:
-        typer.echo(text, err=True)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -69,7 +69,10 @@ def _states(config: AggregatorConfig, heartbeats: list[Row], missing: list[str])
         states = asyncio.run(read_states(config.broker, names))
     except OSError as error:
         where = f"{config.broker.host}:{config.broker.port}"
-        missing.append(f"the broker {where} cannot be asked who is connected and what it runs: {error}")
+        missing.append(
+            f"the broker {where} cannot be asked who is connected and what it runs: {error}; "
+            "alive means here only that the last heartbeat is younger than --stale-after"
+        )
         return None
     if states.unreadable:
         example = "/".join(min(states.unreadable))

@@ -54,6 +54,7 @@ def report(
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise typer.BadParameter(f"{out} cannot be written: {error.strerror or error}", param_hint="--out") from error
+    typer.echo(f"written: {out}", err=True)
 
 
 def _made(config: AggregatorConfig, since: str, until: str | None, timezone: str) -> tuple[Report, ZoneInfo]:

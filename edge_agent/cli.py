@@ -19,7 +19,7 @@ from edge_agent import journal_cli, logs
 from edge_agent.config import EdgeConfig, Log, load
 from edge_agent.config.shadows import shadowed
 from edge_agent.core.errors import StartError
-from edge_agent.core.fitting import misfits, unlike_units
+from edge_agent.core.fitting import misfits, namesakes, unlike_units
 from edge_agent.deadletters_cli import deadletters
 from edge_agent.doctor_cli import doctor
 from models.bundle import BundleError, Manifest, read_bundle
@@ -87,7 +87,7 @@ def check(
         _faulty(str(error), 2, as_json=as_json)
     except StartError as error:
         _faulty(str(error), 3, as_json=as_json)
-    warnings = [*shadowed(settings), *unlike_units(settings, models)]
+    warnings = [*shadowed(settings), *namesakes(models), *unlike_units(settings, models)]
     if as_json:
         names = [f"{m.name} {m.version}" for m in models.values()]
         found = {"ok": True, "models": names, "warnings": warnings}
@@ -98,7 +98,7 @@ def check(
         for file, (provider, reason) in proved.items():
             typer.echo(f"{file}: runs on {provider}" + f", not on the first that is wanted: {reason}" * bool(reason))
         counted = f"{_counted(len(settings.topics), 'topic template')}, {_counted(len(models), 'model')}"
-        typer.echo(f"{config}: sound: {counted}")
+        typer.echo(f"{config}: sound: {counted}" + _untried(settings) * bool(models and not prove))
 
 
 def _check_models(path: Path, settings: EdgeConfig) -> dict[Path, Manifest]:
@@ -129,6 +129,12 @@ def _prove(settings: EdgeConfig) -> dict[str, tuple[str, str]]:
 
 def _model_files(settings: EdgeConfig) -> list[Path]:
     return sorted({model for rule in settings.assets for model in rule.models})
+
+
+def _untried(settings: EdgeConfig) -> str:
+    """What only a run on the provider could tell."""
+    wanted = [name for name in settings.inference.providers if name in {"tensorrt", "cuda"}]
+    return f"; whether {' and '.join(wanted)} can be used here tells --prove" if wanted else ""
 
 
 def _counted(count: int, what: str) -> str:

@@ -6,6 +6,7 @@ be read or written, or is damaged.
 
 import base64
 import json
+from collections.abc import Sized
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
@@ -79,6 +80,7 @@ def _summarize(config: EdgeConfig, choice: letters.Choice, limit: int | None, *,
         rows = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in found]
         typer.echo(json.dumps(rows))
         return
+    _say_if_none(found, choice)
     for (topic, reason), count in found:
         typer.echo(f"{count:>6}  {topic}  {reason}")
 
@@ -89,9 +91,15 @@ def _list(config: EdgeConfig, choice: letters.Choice, limit: int, *, as_json: bo
     if as_json:
         typer.echo(json.dumps([_fields(letter) | {"head": letter.head.decode("utf-8", "replace")} for letter in found]))
         return
+    _say_if_none(found, choice)
     for letter in found:
         when = datetime.fromtimestamp(letter.arrival_ns / 1e9, UTC).isoformat(timespec="seconds")
         typer.echo(f"{when}  {letter.topic}  {letter.reason}: {letter.text}\n    {letter.head!r:.120}")
+
+
+def _say_if_none(found: Sized, choice: letters.Choice) -> None:
+    if not found:
+        typer.echo("no message was set aside" + " that fits" * (choice != letters.Choice()), err=True)
 
 
 def _export(config: EdgeConfig, choice: letters.Choice, out: Path, *, as_json: bool) -> None:

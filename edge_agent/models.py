@@ -36,8 +36,8 @@ from models.manifest import Manifest
 from models.trust import Trust
 
 _log = structlog.get_logger()
-_CURE = "put a bundle in its place that `tocsin edge check` passes, then reload (SIGHUP)"
-_CURE_HERE = "once that is mended, restart; or name 'cpu' there as well"  # what a machine has is looked at once
+_CURE = "Once `tocsin edge check` passes, reload (SIGHUP)"
+_CURE_HERE = "Once that is mended, restart; or name 'cpu' there as well"  # what a machine has is looked at once
 _BRIEF, _BRIEFS = 150, 8000  # characters of a reason in the state, and of all: 64 KiB have to hold 200 models
 
 
@@ -90,7 +90,7 @@ class AgentModels:
             for path, one in self._shelf.adopt_kept(last, trust).adopted.items():
                 if not misfits(config, self._manifests(adopted | {path: one})):
                     adopted[path] = one
-            refused = {path: Refused(names[path], f"{why}; {cures.get(path, _CURE)}") for path, why in wrong.items()}
+            refused = {path: Refused(names[path], f"{why}. {cures.get(path, _CURE)}") for path, why in wrong.items()}
             found = Loading(adopted, refused, trust, unlike_units(config, self._manifests(adopted)))
             if not is_start:
                 self._check_is_no_loss(found, faults, unfit)
@@ -114,7 +114,8 @@ class AgentModels:
             digest = self._serves(path)
             instead = "the bundle of before serves" if digest else "it scores nothing"
             event = f"a model's file cannot be used: {instead}"
-            _log.error(event, model=refused.model, file=str(path), reason=refused.reason, serves=digest)
+            known = {"serves": digest} if digest else {}
+            _log.error(event, model=refused.model, file=str(path), reason=refused.reason, **known)
         # A file that is left out may serve again, when its bundle of before is trusted or fits again.
         out = {path: digest for path in now.refused if (digest := self._shelf.kept.last(path))}
         serves = out | {path: one.digest for path, one in now.adopted.items()}

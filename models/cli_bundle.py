@@ -14,6 +14,7 @@ from models.bundle import Bundle, BundleError, read_bundle
 from models.cli_common import Json, faults, sheet
 from models.graph_check import GraphFacts, check_graph
 from models.signing import KeyFileError, read_private_key, sign, write_keys
+from models.training.figures import counted
 from models.trust import Trust
 
 PASSPHRASE = "TOCSIN_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -150,12 +151,13 @@ def _rows(bundle: Bundle, graph: GraphFacts) -> dict[str, str]:
     rows = {
         "kind": manifest.kind,
         "channels": ", ".join(f"{each.name} [{each.unit}]" if each.unit else each.name for each in manifest.channels),
-        "window": f"{manifest.window} frames of {manifest.sample_period_s:g} s, a new one every {manifest.stride}",
+        "window": f"{counted(manifest.window, 'frame')} of {manifest.sample_period_s:g} s, "
+        f"a new one every {manifest.stride}",
         "missing values": "told to the model" if manifest.missing == "mask" else "no score",
-        "state": f"{manifest.state} values an asset" if manifest.state else "none",
+        "state": f"{counted(manifest.state, 'value')} an asset" if manifest.state else "none",
         "outputs": ", ".join(manifest.outputs),
-        "alarm": f"opens when {limit.output} is {side} {limit.open_at:g} for {limit.open_after} windows, "
-        f"closes at {limit.close_at:g} after {limit.close_after}",
+        "alarm": f"opens when {limit.output} is {side} {limit.open_at:.4g} for {counted(limit.open_after, 'window')}, "
+        f"closes at {limit.close_at:.4g} after {limit.close_after}",
         "trained on": manifest.trained_on,
         "evaluation": ", ".join(f"{key} {value:.4g}" for key, value in manifest.evaluation.items()),
         "operators": ", ".join(f"{name} {count}" for name, count in graph.operators.items()),

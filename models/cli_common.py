@@ -16,6 +16,7 @@ from rich.table import Table as Sheet
 
 from models.bundle import Bundle, BundleError
 from models.contract.config_errors import ConfigError
+from models.training.figures import in_words
 from models.training.table import DataError
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The bundle to write, such as pump.bundle.")]
@@ -37,7 +38,7 @@ def faults() -> Iterator[None]:
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         extra = _EXTRAS.get(missing, "train")
-        _fail(f"{missing} is missing: this needs the extra, pip install 'tocsin[{extra}]'")
+        _fail(f"{missing} is missing: in a clone ./run tocsin … installs it, else pip install 'tocsin[{extra}]'")
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
@@ -73,7 +74,9 @@ def written(out: Path, bundle: Bundle, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(manifest.model_dump(mode="json") | facts | signer, indent=2) + "\n")
         return
-    figures(f"{manifest.name} {manifest.version}", facts | signer | inputs | manifest.evaluation, as_json=False)
+    figures(
+        f"{manifest.name} {manifest.version}", facts | signer | inputs | in_words(manifest.evaluation), as_json=False
+    )
 
 
 def figures(title: str, figures: dict[str, Any], *, as_json: bool) -> None:

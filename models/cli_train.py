@@ -39,7 +39,12 @@ TimeUnits = Literal["iso", "ns", "us", "ms", "s", "min", "h", "d"]
 TimeUnit = Annotated[TimeUnits | None, typer.Option(help="What the time counts, if it holds numbers.")]
 Columns = Annotated[str | None, typer.Option(help="Inputs in order, a,b,c. Default: every column of numbers.")]
 Exclude = Annotated[str | None, typer.Option(help="Columns that are no inputs, a,b,c.")]
-UnitColumn = Annotated[str | None, typer.Option(help="The column that says which machine, or which run to failure.")]
+UnitColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--unit-column", "--asset-column", help="The column that says which machine, or which run to failure."
+    ),
+]
 Period = Annotated[float | None, typer.Option("--sample-period-s", help="The grid. Default: as found in the times.")]
 Window = Annotated[int | None, typer.Option(help="Frames that a judgement looks back on.")]
 Rows = Annotated[int | None, typer.Option(help="Learn from the first rows of each machine; judge all others.")]

@@ -78,6 +78,9 @@ def write_keys(private: Path, public: Path, passphrase: bytes | None = None) -> 
 def read_private_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     """The key of a file that only its owner may read. Raises KeyFileError."""
     content = _read(path)
+    if b"PUBLIC KEY" in content:
+        msg = f"{path}: is a public key, for gateways: name the private one, *.pem beside it"
+        raise KeyFileError(msg)
     if path.stat().st_mode & _OTHERS:
         msg = f"{path}: others may read or change this private key: chmod 600 {path}"
         raise KeyFileError(msg)

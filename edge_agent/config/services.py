@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edge_agent.config.base import Strict
 
@@ -31,7 +31,7 @@ class Inference(Strict):
     """Providers in order of preference; `require` refuses to start without that one."""
 
     providers: tuple[Provider, ...] = Field(
-        ("auto",), min_length=1, description='auto: as ["cuda", "cpu"] where there is an NVIDIA device, else as ["cpu"]'
+        ("auto",), description='auto: as ["cuda", "cpu"] where there is an NVIDIA device, else as ["cpu"]'
     )
     require: Literal["tensorrt", "cuda", "cpu"] | None = None
     max_batch: int = Field(4096, ge=1, le=65_536, description="windows that are scored together, at most")
@@ -40,6 +40,14 @@ class Inference(Strict):
     gpu_memory_bytes: int | None = Field(None, ge=1 << 20, description="of device memory that each model may take")
     trusted_keys: tuple[Path, ...] = Field((), description="public keys (PEM) that may sign models")
     allow_unsigned: bool = Field(False, description="run models that no trusted key has signed as well")
+
+    @field_validator("providers")  # a least length would count the names that are left when one is not known
+    @classmethod
+    def _some(cls, names: tuple[Provider, ...]) -> tuple[Provider, ...]:
+        if not names:
+            msg = "name at least one, or leave the key out"
+            raise ValueError(msg)
+        return names
 
     @model_validator(mode="after")
     def _possible(self) -> "Inference":

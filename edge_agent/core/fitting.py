@@ -32,6 +32,19 @@ def misfits(config: EdgeConfig, manifests: Mapping[Path, Manifest]) -> dict[Path
     return found
 
 
+def namesakes(manifests: Mapping[Path, Manifest]) -> list[str]:
+    """A sentence for each name and version that two different models share: nobody can tell their metrics apart."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path, manifest in manifests.items():
+        found.setdefault((manifest.name, manifest.version), []).append(path)
+    return [
+        f"{', '.join(path.name for path in paths)} are different models that are all named {name} {version}: metrics "
+        "and alarms go by the name; train them with other names"
+        for (name, version), paths in found.items()
+        if any(manifests[path] != manifests[paths[0]] for path in paths)
+    ]
+
+
 def unlike_units(config: EdgeConfig, manifests: Mapping[Path, Manifest]) -> list[str]:
     """A sentence for each input whose model was trained in another unit than the configuration gives its channel.
 

@@ -40,26 +40,33 @@ class Alarms(NamedTuple):
     """What the alarm did over runs of labelled windows. A delay runs from an event's first window, in seconds."""
 
     events: int
-    found: int
+    found: int  # an alarm opened in the event
+    already_open: int  # events in which none opened, for one was open when they began
     delays_s: Floats  # [found]
-    false_alarms: int  # opened outside of any event
+    false_alarms: int  # opened and closed outside of any event
     well_s: float  # time outside of events
+    well_open_s: float  # of which an alarm was open
 
 
 def alarms(opened: Sequence[Flags], wrong: Sequence[Flags], period_s: float) -> Alarms:
     """Of runs: whether the alarm is open, and whether something is wrong, at each window, [n] each.
 
-    An event counts as found when an alarm is open in any of its windows; one that was open before has no delay.
+    An event counts as found when an alarm opens in it: one that was open before tells nothing of the event.
     """
-    delays, events, false_alarms, well = [], 0, 0, 0
+    delays, events, already_open, false_alarms, well, well_open = [], 0, 0, 0, 0, 0
     for is_open, is_wrong in zip(opened, wrong, strict=True):
+        opens = is_open & ~np.concatenate(([False], is_open[:-1]))
         for begin, end in _stretches(is_wrong):
             events += 1
-            if is_open[begin:end].any():
-                delays.append(int(np.argmax(is_open[begin:end])) * period_s)
+            if opens[begin:end].any():
+                delays.append(int(np.argmax(opens[begin:end])) * period_s)
+            else:
+                already_open += bool(is_open[begin])
         false_alarms += sum(not is_wrong[begin:end].any() for begin, end in _stretches(is_open))
         well += int((~is_wrong).sum())
-    return Alarms(events, len(delays), np.array(delays, np.float64), false_alarms, well * period_s)
+        well_open += int((is_open & ~is_wrong).sum())
+    delays_s = np.array(delays, np.float64)
+    return Alarms(events, len(delays), already_open, delays_s, false_alarms, well * period_s, well_open * period_s)
 
 
 def hysteresis(

@@ -11,6 +11,7 @@ from platform import python_version
 
 from models.manifest import Manifest
 from models.training.data import Data
+from models.training.figures import counted, in_words
 from models.training.recipes import METHODS, Recipe, as_toml
 from models.training.splits import Parts
 
@@ -60,7 +61,7 @@ def card(
         {
             "kind": recipe.kind,
             "method": f"{recipe.method}: {method.says}",
-            "window": f"{manifest.window} frames of {manifest.sample_period_s:g} s",
+            "window": f"{counted(manifest.window, 'frame')} of {manifest.sample_period_s:g} s",
             "outputs": ", ".join(manifest.outputs),
             "alarm": alarm_text(manifest),
             "seed": str(recipe.seed),
@@ -70,9 +71,14 @@ def card(
     lines += _list("Limits", _LIMITS[recipe.kind])
     lines += _facts("Data", _data(data))
     lines += ["### Channels", "", *(f"- {c.name} [{c.unit or 'unit not told'}]" for c in data.channels), ""]
-    lines += ["### Files", "", *(f"- {s.name}: {s.rows:,} rows, SHA-256 `{s.sha256}`" for s in data.sources), ""]
+    lines += [
+        "### Files",
+        "",
+        *(f"- {s.name}: {counted(s.rows, 'row')}, SHA-256 `{s.sha256}`" for s in data.sources),
+        "",
+    ]
     lines += _list("Split", (parts.says[0].upper() + parts.says[1:] + ".",))
-    lines += _facts("Figures", {name: shown(value) for name, value in manifest.evaluation.items()})
+    lines += _facts("Figures", in_words(manifest.evaluation))
     if not parts.test:
         lines += ["No row was kept to judge the model: nothing is known of it on data that it has not seen.", ""]
     lines += ["## Recipe", "", "```toml", as_toml(recipe).rstrip(), "```", ""]
@@ -80,18 +86,13 @@ def card(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def shown(value: float) -> str:
-    """Four digits that count, without an exponent where none is needed."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def alarm_text(manifest: Manifest) -> str:
     """When the alarm opens and closes, in words."""
     limit = manifest.threshold
     side = "above" if limit.above else "below"
     return (
-        f"opens when {limit.output} is {side} {limit.open_at:g} for {limit.open_after} windows in a row, "
-        f"closes at {limit.close_at:g} after {limit.close_after}"
+        f"opens when {limit.output} is {side} {limit.open_at:.4g} for {counted(limit.open_after, 'window')} in a row, "
+        f"closes at {limit.close_at:.4g} after {limit.close_after}"
     )
 
 
@@ -108,7 +109,8 @@ def libraries() -> dict[str, str]:
 
 def _data(data: Data) -> dict[str, str]:
     facts = {
-        "frames": f"{data.frames:,} whole ones, of {data.sample_period_s:g} s each, in {len(data.runs):,} runs",
+        "frames": f"{counted(data.frames, 'whole one')}, of {data.sample_period_s:g} s each, "
+        f"in {counted(len(data.runs), 'run')}",
         "machines": f"{len(data.units):,}: {', '.join(data.units[:8])}{', …' if len(data.units) > 8 else ''}",
     }
     if data.has_times:

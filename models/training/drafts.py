@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from models.evaluation.judging.anomaly import judge_anomaly
 from models.evaluation.report import anomaly as anomaly_report
 from models.evaluation.report.charts import Chart
 from models.evaluation.running import Runner
-from models.training import suspects
+from models.training import doubts, suspects
 from models.training.anomaly.base import AnomalyModel, raw_of
 from models.training.anomaly.calibrate import calibrate
 from models.training.anomaly.export import write_anomaly_bundle
@@ -24,8 +24,6 @@ from models.training.table import DataError
 
 Advance = Callable[[int, int], None]
 _CMAPSS = (125.0, 30.0)  # cycles: the cap that published figures have, and a horizon
-_LEARNT = 0.95  # of the error of always saying the mean: more is not learnt
-_SHORT = 0.1  # of the coverage
 _FAR = 1000  # standard deviations; no machine gets there
 _TRIED = 2000  # rows, half of them that far off; more take minutes where a model remembers
 _GAP_ROWS = 60  # between parts, where a method has no single window
@@ -37,7 +35,7 @@ class Draft(NamedTuple):
     recipe: Recipe  # with what it left to the data
     bundle: Bundle
     parts: Parts
-    figures: dict[str, float]  # of the test part
+    figures: dict[str, float]  # of the test part, and what they are to be read with
     charts: Iterable[Chart]  # drawn as they are asked for
     warnings: tuple[str, ...] = ()
 
@@ -87,6 +85,8 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     runner = Runner(bundle)
     warnings += _deaf(runner, parts.fit, bundle.manifest.window)
     judged = judge_anomaly(bundle.manifest, runner, parts.test)
+    could_follow = getattr(recipe.model, "follow", None) == 0
+    warnings += doubts.of_alarms(judged.alarms, recipe.alarm, has_labels=judged.has_labels, could_follow=could_follow)
     charts = anomaly_report.charts(bundle.manifest, judged, calibration, raw, has_times=data.has_times)
     return Draft(recipe, bundle, parts, judged.figures, charts, tuple(warnings))
 
@@ -134,23 +134,10 @@ def _failure(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     bundle = _written(recipe, data, parts, write_failure_bundle, model, data.channels)
     kept = tuple(run.of_channels(model.kept) for run in parts.test)
     judged = judge_failure(bundle.manifest, Runner(bundle), kept, cap_h=model.cap_h, horizon_h=model.horizon_h)
-    warnings += _unlearnt(bundle.manifest.evaluation, recipe.model.coverage, len({run.unit for run in parts.fit}))
-    return Draft(recipe, bundle, parts, judged.figures, report.charts(judged), tuple(warnings))
-
-
-def _unlearnt(figures: Mapping[str, float], coverage: float, machines: int) -> Iterator[str]:
-    """What held-out machines say against the model."""
-    error, of_mean, held = (figures[f"held_out_{name}"] for name in ("rmse_h", "rmse_of_mean_h", "coverage"))
-    if error > _LEARNT * of_mean:
-        yield (
-            f"lives of machines that were held out are told no better (off by {error:.3g} h) than by always saying "
-            f"the mean (off by {of_mean:.3g} h): these inputs say little of how long a machine lasts"
-        )
-    if held < coverage - _SHORT:
-        yield (
-            f"intervals meant for {coverage:.0%} of lives held {held:.0%} of those of machines that were held out: "
-            f"{machines} machines are too few to tell how wide they have to be"
-        )
+    asked, machines = recipe.model.coverage, len({run.unit for run in parts.fit})
+    warnings += doubts.of_lives(bundle.manifest.evaluation, judged.figures, asked, machines)
+    figures = {"cap_h": model.cap_h, "coverage_asked_for": asked, **judged.figures}
+    return Draft(recipe, bundle, parts, figures, report.charts(judged), tuple(warnings))
 
 
 def _quality(recipe: Recipe, data: Data, advance: Advance) -> Draft:

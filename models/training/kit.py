@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from models.bundle import Bundle, pack_bundle
 from models.evaluation.report.page import page
 from models.signing import sign
-from models.training.card import alarm_text, card, libraries, shown
+from models.training.card import alarm_text, card, libraries
 from models.training.data import Data, read_data
 from models.training.drafts import Draft, make_draft
+from models.training.figures import counted, in_words
 from models.training.recipes import Recipe, as_toml
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -59,17 +60,17 @@ def make(recipe: Recipe, paths: Sequence[Path], progress: Progress, key: Ed25519
 def _report(bundle: Bundle, recipe: Recipe, data: Data, draft: Draft) -> str:
     manifest = bundle.manifest
     tables = {
-        "Figures": {name.replace("_", " "): shown(value) for name, value in manifest.evaluation.items()},
+        "Figures": in_words(manifest.evaluation),
         "Model": {
             "method": recipe.method,
-            "window": f"{manifest.window} frames of {manifest.sample_period_s:g} s",
+            "window": f"{counted(manifest.window, 'frame')} of {manifest.sample_period_s:g} s",
             "channels": ", ".join(f"{c.name} [{c.unit}]" if c.unit else c.name for c in manifest.channels),
             "alarm": alarm_text(manifest),
             "seed": str(recipe.seed),
         },
         "Data": {
-            "files": ", ".join(f"{s.name} ({s.rows:,} rows)" for s in data.sources),
-            "frames": f"{data.frames:,} of {data.sample_period_s:g} s in {len(data.runs)} runs",
+            "files": ", ".join(f"{s.name} ({counted(s.rows, 'row')})" for s in data.sources),
+            "frames": f"{data.frames:,} of {data.sample_period_s:g} s in {counted(len(data.runs), 'run')}",
             "split": draft.parts.says,
             "left out": "; ".join(data.notes) or "nothing",
         },

@@ -38,7 +38,7 @@ METHODS: Mapping[Kind, Mapping[str, Method]] = {
         "isolation-forest": Method(f"{_ANOMALY}.isolation_forest", "rare combinations of values, without any model"),
         "forecast": Method(f"{_ANOMALY}.forecast", "what a linear forecast of the next frames misses"),
         "ensemble": Method(f"{_ANOMALY}.ensemble", "several of these, whose surprises are put together"),
-        "streaming": Method(f"{_ANOMALY}.streaming", "one channel; adapts to the series as it comes"),
+        "streaming": Method(f"{_ANOMALY}.streaming", "each channel by itself; adapts to the series as it comes"),
         "dense-autoencoder": Method(f"{_ANOMALY}.dense_autoencoder", "a network that rebuilds windows", "train-deep"),
         "conv-autoencoder": Method(f"{_ANOMALY}.conv_autoencoder", "likewise, with filters over time", "train-deep"),
     },

@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_used_at_a_start_leaves_its_model_out_and_the_othe
     assert start.versions == ["2"]
     ((path, refused),) = start.loading.refused.items()
     assert (path, refused.model) == (bundles[0], "1")
-    assert re.search(rf"edge\.toml: assets\[0\]\.models: .*1\.bundle.*({BAD[spoil]}).*then reload", refused.reason)
+    assert re.search(rf"edge\.toml: assets\[0\]\.models: .*1\.bundle.*({BAD[spoil]}).*passes, reload", refused.reason)
     entry = start.loading.entry(config, 7)
     assert set(entry.digests) == {str(bundles[1])}
     assert decode_entry(encode_entry(entry)) == entry
@@ -313,7 +313,7 @@ def test_a_model_that_no_configured_provider_runs_is_left_out_unless_one_is_requ
     (refused,) = start.loading.refused.values()
     name = "largest" if serves_before else bundles[0].stem
     assert (start.versions, refused.model) == ([], name)
-    assert "runs on none of inference.providers: cuda: it died; once that is mended, restart" in refused.reason
+    assert "runs on none of inference.providers: cuda: it died. Once that is mended, restart" in refused.reason
     assert [(one.name, one.serves) for one in start.models.refused] == [(name, "")]
     digest = read_bundle(bundles[0]).digest
     found = start.models.find(digest)  # what the journal of before names

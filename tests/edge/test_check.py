@@ -46,7 +46,8 @@ def test_it_proves_models_on_their_providers_when_asked(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["proved"] == {str(well): ["cpu", ""]}
     assert not (tmp_path / "state").exists()
     Path(toml).write_text(Path(toml).read_text().replace('["cpu"]', '["cpu", "cuda"]\nrequire = "cuda"'))
-    assert run_cli("edge_agent.cli", "check", toml).returncode == 0
+    done = run_cli("edge_agent.cli", "check", toml)
+    assert (done.returncode, "; whether cuda can be used here tells --prove" in done.stdout) == (0, True)
     done = run_cli("edge_agent.cli", "check", toml, "--prove", "--json")
     (fault,) = json.loads(done.stdout)["faults"]
     assert (done.returncode, "inference.require = 'cuda', but " in fault) == (3, True)

@@ -126,7 +126,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("[[assets]]\n", '[inference]\nrequire = "tensorrt"\n[[assets]]\n', "inference", "'auto' never tries it"),
     ("[[assets]]\n", '[inference]\nproviders = ["cpu", "cpu"]\n[[assets]]\n', "inference", "name each once"),
     ("[[assets]]\n", '[inference]\nproviders = ["tpu"]\n[[assets]]\n', "inference.providers[0]", "'cuda' or 'cpu'"),
-    ("[[assets]]\n", "[inference]\nproviders = []\n[[assets]]\n", "inference.providers", "at least 1 long"),
+    ("[[assets]]\n", "[inference]\nproviders = []\n[[assets]]\n", "inference.providers", "at least one"),
     ("[[assets]]\n", '[uplink]\nprotocol = "3.1.1"\n[[assets]]\n', "uplink.protocol", "allowed: '5'"),
     ("[[assets]]\n", "[limits]\nfuture_s = inf\n[[assets]]\n", "limits.future_s", "finite"),
     ("[[assets]]\n", "[journal]\nmax_bytes = 10\n[[assets]]\n", "journal.max_bytes", "at least 1048576"),
@@ -142,6 +142,13 @@ def test_a_fault_is_refused_with_file_key_and_advice(tmp_path: Path, old: str, n
     assert any(line.startswith(f"{path}: {key}: ") and words in line for line in str(caught.value).splitlines()), str(
         caught.value
     )
+
+
+def test_a_provider_that_is_not_known_is_one_fault(tmp_path: Path) -> None:
+    path = write(tmp_path, EXAMPLE + '\n[inference]\nproviders = ["gpu"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:

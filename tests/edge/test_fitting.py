@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.config import EdgeConfig
-from edge_agent.core.fitting import unlike_units
+from edge_agent.core.fitting import namesakes, unlike_units
 from edge_agent.metrics import Metrics
 from edge_agent.models import AgentModels
 from models.bundle import Bundle, read_bundle, write_bundle
@@ -53,6 +53,14 @@ def test_another_unit_is_told_with_file_channel_and_both_units() -> None:
 )
 def test_other_signs_for_one_unit_and_a_side_without_one_are_not_told(trained: str, configured: str) -> None:
     assert told(config(("*/p", configured)), "p", trained) == []
+
+
+def test_different_models_of_one_name_and_version_are_told() -> None:
+    one, other = manifest("m", ("p",), 3), manifest("m", ("p",), 4)
+    (told,) = namesakes({Path("a.bundle"): one, Path("b.bundle"): other})
+    assert told.startswith("a.bundle, b.bundle are different models that are all named m 1: ")
+    assert namesakes({Path("a.bundle"): one, Path("copy.bundle"): one}) == []
+    assert namesakes({Path("a.bundle"): one, Path("b.bundle"): other.model_copy(update={"version": "9"})}) == []
 
 
 def test_a_prefix_in_another_case_is_another_unit() -> None:

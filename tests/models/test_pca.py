@@ -250,7 +250,7 @@ def test_the_same_frames_give_the_same_bytes_and_the_bundle_tells_what_its_limit
     assert bundle.manifest.threshold.open_at == 1
     assert bundle.manifest.threshold.close_at < 1
     assert bundle.manifest.threshold.open_after == 3
-    assert bundle.manifest.evaluation["false_alarms_per_week"] == pytest.approx(1)
+    assert bundle.manifest.evaluation["false_alarms_per_week_asked_for"] == pytest.approx(1)
 
 
 def _machines() -> dict[str, HealthyRun]:

@@ -122,7 +122,6 @@ def test_what_is_no_public_key_is_a_fault_of_the_configuration(tmp_path: Path, c
     ("content", "fault"),
     [
         (b"nothing", "no private key in PEM form"),
-        (KEY.public_key().public_bytes(_PEM, _INFO), "no private key in PEM form"),
         (_CURVE.private_bytes(_PEM, _PKCS8, NoEncryption()), "another kind than Ed25519"),
     ],
 )
@@ -131,6 +130,12 @@ def test_what_is_no_private_key_is_told(tmp_path: Path, content: bytes, fault: s
     (tmp_path / "k.pem").chmod(0o600)
     with pytest.raises(KeyFileError, match=fault):
         read_private_key(tmp_path / "k.pem")
+
+
+def test_a_public_key_in_the_place_of_the_private_one_is_called_so(tmp_path: Path) -> None:
+    write_keys(tmp_path / "k.pem", tmp_path / "k.pub.pem")
+    with pytest.raises(KeyFileError, match=r"k\.pub\.pem: is a public key, for gateways: name the private one"):
+        read_private_key(tmp_path / "k.pub.pem")
 
 
 def test_a_key_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def layout_of(
     time_unit: Annotated[TimeUnit, typer.Option(help="iso, or what a number counts.")] = "iso",
     start: Annotated[str, typer.Option(help="ISO 8601 time that numbers count from.")] = "1970-01-01T00:00:00Z",
     asset: Annotated[str, typer.Option(help="The asset's name.")] = "replay",
-    asset_column: Annotated[str, typer.Option(help="The column that names the asset instead.")] = "",
+    asset_column: Annotated[
+        str, typer.Option("--asset-column", "--unit-column", help="The column that names the asset instead.")
+    ] = "",
     asset_prefix: Annotated[str, typer.Option(help="Put before the asset's name.")] = "",
     channels: Annotated[str, typer.Option(help="Columns a,b,c to take; default: all numeric ones.")] = "",
     exclude: Annotated[str, typer.Option(help="Columns a,b,c to leave out.")] = "",

@@ -105,6 +105,9 @@ class Recording:
         `channels`: which to show; by default `MOST_CHANNELS`, the `preferred` ones of the asset first, and of equal
         ones those with the most marks. Raises UserError.
         """
+        if not self._seen:
+            msg = "nothing to draw: there is no reading"
+            raise UserError(msg)
         asset = self._asset or max(self._seen, key=self._rank, default="")
         found = {name: _joined(parts) for (owner, name), parts in self._readings.items() if owner == asset}
         if not found:

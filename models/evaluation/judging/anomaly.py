@@ -51,8 +51,13 @@ class JudgedAnomaly(NamedTuple):
         }
         if counted.well_s:
             found["test_false_alarms_per_week"] = counted.false_alarms * _WEEK_S / counted.well_s
+            found["test_healthy_share_in_alarm"] = counted.well_open_s / counted.well_s
         if self.has_labels:
-            found |= {"test_events": float(counted.events), "test_events_found": float(counted.found)}
+            found |= {
+                "test_events": float(counted.events),
+                "test_events_found": float(counted.found),
+                "test_events_already_in_alarm": float(counted.already_open),
+            }
             if len(counted.delays_s):
                 found["test_median_delay_s"] = float(np.median(counted.delays_s))
         if self.roc and self.precision_recall:

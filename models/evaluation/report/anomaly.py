@@ -131,8 +131,9 @@ def _delays(judged: JudgedAnomaly) -> Chart:
         made.axes.step(np.concatenate(([0.0], delays)), np.concatenate(([0.0], share)), where="post", color=GREEN)
         made.axes.set(ylim=(0, 1.02), xlabel="delay after the event's first window, s", ylabel="share of events found")
         made.axes.set_xlim(left=0, right=max(float(delays.max(initial=0)), 1.0) * 1.05)
-    missed = counted.events - counted.found
-    text = f"{counted.found} of {counted.events} events found, {missed} missed; 0 s: an alarm was open already."
+    missed = counted.events - counted.found - counted.already_open
+    text = f"{counted.found} of {counted.events} events found, {missed} missed"
+    text += f"; in {counted.already_open} an alarm was open before they began, which is no finding."
     return Chart("Detection delay", text, made.svg, is_wide=False)
 
 

@@ -78,7 +78,7 @@ def write_anomaly_bundle(
         ),
         trained_on=trained_on,
         evaluation={
-            "false_alarms_per_week": calibration.expected_per_week,
+            "false_alarms_per_week_asked_for": calibration.alarms_per_week,
             "false_alarms_per_week_at_most": calibration.at_most_per_week,
             "calibration_weeks": calibration.held_out_weeks,
             "calibration_blocks": float(calibration.held_out_blocks),
