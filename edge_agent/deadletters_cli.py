@@ -68,10 +68,14 @@ def deadletters(
 
 def _check_reason(config: EdgeConfig, reason: str) -> None:
     """Say so if no letter has it: it may be misspelt."""
-    there = {name for _, name in letters.counts(config, letters.Choice())} if reason else {reason}
-    if reason not in there:
+    there = _reasons(config) if reason else set[str]()
+    if reason and reason not in there:
         named = ", ".join(sorted(there)) or "none"
         typer.echo(f"--reason {reason}: no letter was set aside for it (reasons there are: {named})", err=True)
+
+
+def _reasons(config: EdgeConfig) -> set[str]:
+    return {name for _, name in letters.counts(config, letters.Choice())}
 
 
 def _summarize(config: EdgeConfig, choice: letters.Choice, limit: int | None, *, as_json: bool) -> None:
@@ -80,7 +84,7 @@ def _summarize(config: EdgeConfig, choice: letters.Choice, limit: int | None, *,
         rows = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in found]
         typer.echo(json.dumps(rows))
         return
-    _say_if_none(found, choice)
+    _say_if_none(found, config, choice)
     for (topic, reason), count in found:
         typer.echo(f"{count:>6}  {topic}  {reason}")
 
@@ -91,14 +95,14 @@ def _list(config: EdgeConfig, choice: letters.Choice, limit: int, *, as_json: bo
     if as_json:
         typer.echo(json.dumps([_fields(letter) | {"head": letter.head.decode("utf-8", "replace")} for letter in found]))
         return
-    _say_if_none(found, choice)
+    _say_if_none(found, config, choice)
     for letter in found:
         when = datetime.fromtimestamp(letter.arrival_ns / 1e9, UTC).isoformat(timespec="seconds")
         typer.echo(f"{when}  {letter.topic}  {letter.reason}: {letter.text}\n    {letter.head!r:.120}")
 
 
-def _say_if_none(found: Sized, choice: letters.Choice) -> None:
-    if not found:
+def _say_if_none(found: Sized, config: EdgeConfig, choice: letters.Choice) -> None:
+    if not found and (not choice.reason or choice.reason in _reasons(config)):  # else that was said
         typer.echo("no message was set aside" + " that fits" * (choice != letters.Choice()), err=True)
 
 

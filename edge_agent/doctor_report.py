@@ -1,9 +1,11 @@
 """What the doctor found, for people (tables, the worst first) and for scripts (one JSON object)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +15,7 @@ from edge_agent.core.doctor.rates import channel_period_s, interval_s, pace
 from edge_agent.core.doctor.trial import ChannelLog
 
 _PLACES, _CHANNELS, _GROUPS = 5, 40, 60  # shown; --json has all
+_WIDE = 1000  # columns, in which everything has room
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -23,9 +26,9 @@ def show(found: Diagnosis, heard_s: float, console: Console) -> None:
     if found.findings:
         console.print(_findings(found.findings))
     if found.groups.groups:
-        console.print(_groups(found))
+        console.print(_fitted(console, lambda room: _groups(found, room)))
     if found.trial.channels:
-        console.print(_channels(found))
+        console.print(_fitted(console, lambda room: _channels(found, room)))
         left = len(found.trial.channels) - _CHANNELS
         if left > 0:
             console.print(f"… and {left} channels more: --json has them all")
@@ -74,7 +77,7 @@ def _findings(findings: list[Finding]) -> Table:
     return table
 
 
-def _groups(found: Diagnosis) -> Table:
+def _groups(found: Diagnosis, room: int) -> Table:
     table = _table("Topics", "template", "format", "topics", "messages", "rate", "times")
     for group in found.groups.groups[:_GROUPS]:
         reading = group.reading
@@ -82,7 +85,7 @@ def _groups(found: Diagnosis) -> Table:
         name += ", fields" * bool(reading.fields)
         times = {found.guesses[topic].time or "none" for topic in group.topics}
         table.add_row(
-            escape(_printable(group.template)),
+            _broken(group.template, room),
             name,
             str(len(group.topics)),
             str(_messages(found, group.topics)),
@@ -92,15 +95,28 @@ def _groups(found: Diagnosis) -> Table:
     return table
 
 
-def _channels(found: Diagnosis) -> Table:
+def _channels(found: Diagnosis, room: int) -> Table:
     table = _table("Channels", "asset/channel", "unit", "readings", "rate", "min", "median", "max", "same")
     for _, log in sorted(found.trial.channels.items())[:_CHANNELS]:
         one = _channel(found, log)
         numbers = [pace(one["period_s"]), *(_shown(one[name]) for name in ("min", "median", "max"))]
         share = "" if one["unchanged"] is None else f"{one['unchanged']:.0%}"
-        place = escape(_printable(f"{one['asset']}/{one['channel']}"))
+        place = _broken(f"{one['asset']}/{one['channel']}", room)
         table.add_row(place, escape(_printable(one["unit"])), str(one["readings"]), *numbers, share)
     return table
+
+
+def _fitted(console: Console, build: Callable[[int], Table]) -> Table:
+    """A table of which names that are too long for the console are broken at their last slash, not anywhere."""
+    table = build(_WIDE)
+    over = console.measure(table, options=console.options.update(max_width=_WIDE)).maximum - console.width
+    names = max(cell_len(str(name)) for name in table.columns[0].cells)
+    return build(names - over) if over > 0 else table
+
+
+def _broken(name: str, room: int) -> str:
+    shown = _printable(name)
+    return escape(shown if cell_len(shown) <= room else "/\n".join(shown.rsplit("/", 1)))
 
 
 def _table(title: str, *names: str) -> Table:

@@ -41,15 +41,15 @@ def test_the_commands_for_keys_and_bundles_run_one_after_the_other(
     shutil.copy(ROOT / "models" / "zoo" / "pump.bundle", tmp_path)
     names = "temperature,pressure,current,speed,vibration.rms,vibration.kurtosis,vibration.crest"
     rows = [f"2026-01-01T00:00:{i // 2:02}.{i % 2 * 5},{i},1,2,3,4,5,6" for i in range(40)]
-    (tmp_path / "pump.csv").write_text("\n".join([f"time,{names}", *rows]))
+    (tmp_path / "mypump.csv").write_text("\n".join([f"time,{names}", *rows]))
     monkeypatch.chdir(tmp_path)
     commands = [
         line for block in re.findall(r"```sh\n(.*?)```", BUNDLES + KEYS, re.DOTALL) for line in block.split("\n")
     ]
     for command in filter(None, commands):
         words = shlex.split(command, comments=True)
-        assert words[:2] == ["tocsin", "model"]
-        done = CliRunner().invoke(app, words[2:])
+        assert words[:3] == ["./run", "tocsin", "model"]
+        done = CliRunner().invoke(app, words[3:])
         assert done.exit_code == 0, f"{command}: {done.output}"
     assert len(commands) > 5
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 31

@@ -19,6 +19,7 @@ from aggregator.cli import app
 from aggregator.config import Sqlite
 from aggregator.core.times import time_ns
 from aggregator.core.views import Row
+from aggregator.output.cells import wrap
 from aggregator.output.table import table
 from tests.batches import T0
 from tests.plant_rows import points
@@ -122,6 +123,18 @@ def test_no_table_is_wider_than_asked_and_none_can_command_a_terminal(rows: list
         assert cell_len(line) <= width
         assert line.isprintable()
     assert caption.isprintable()
+
+
+def test_a_name_that_is_too_long_is_broken_behind_its_marks() -> None:
+    assert wrap("the compressor-anomaly of press-line-1", 16) == ["the", "compressor-", "anomaly of", "press-line-1"]
+    assert wrap("compressor-anomaly", 4) == ["comp", "ress", "or-", "anom", "aly"]
+
+
+@given(content=st.text("ab-/. ", max_size=60), width=st.integers(2, 9))
+def test_wrapping_loses_nothing_but_blanks(content: str, width: int) -> None:
+    lines = wrap(content, width)
+    assert "".join(lines).replace(" ", "") == content.replace(" ", "")
+    assert all(cell_len(line) <= width for line in lines)
 
 
 @pytest.mark.parametrize("width", [0, 3, 5])

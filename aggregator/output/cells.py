@@ -1,5 +1,6 @@
 """One cell of a table as people read it."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from models.contract.quality import label
 
 TIMES = frozenset({"time", "since", "first", "last"})
 _EXACT = 1e15  # above it whole numbers are no longer exact as floats
+_MARKS = re.compile(r"(?<=[-/_.])")
 _ESCAPES = {"\n": " ⏎ ", "\r": "", "\t": " "}
 
 Cell = str | float | int | None
@@ -59,7 +61,10 @@ class Clock:
 
 
 def wrap(content: str, width: int) -> list[str]:
-    """Lines of at most `width` columns of a terminal (2 at the least), broken between words where that is possible."""
+    """Lines of at most `width` columns of a terminal (2 at the least), broken between words where that is possible.
+
+    A word that is too long is broken behind its marks (`compressor-`, `anomaly`), and else anywhere.
+    """
     width = max(width, 2)  # the widest letter
     lines = [""]
     for word in content.split(" "):
@@ -67,9 +72,21 @@ def wrap(content: str, width: int) -> list[str]:
         if cell_len(joined) <= width:
             lines[-1] = joined
         else:
-            parts = chop_cells(word, width) or [""]
+            parts = _chopped(word, width) or [""]
             lines[-1:] = [line for line in (lines[-1], *parts) if line]
     return lines
+
+
+def _chopped(word: str, width: int) -> list[str]:
+    if cell_len(word) <= width:
+        return [word]
+    lines = [""]
+    for part in _MARKS.split(word):
+        if cell_len(lines[-1] + part) <= width:
+            lines[-1] += part
+        else:
+            lines += chop_cells(part, width)
+    return [line for line in lines if line]
 
 
 def pad(content: str, width: int, *, right: bool) -> str:

@@ -85,8 +85,8 @@ def _anomaly(recipe: Recipe, data: Data, advance: Advance) -> Draft:
     runner = Runner(bundle)
     warnings += _deaf(runner, parts.fit, bundle.manifest.window)
     judged = judge_anomaly(bundle.manifest, runner, parts.test)
-    could_follow = getattr(recipe.model, "follow", None) == 0
-    warnings += doubts.of_alarms(judged.alarms, recipe.alarm, has_labels=judged.has_labels, could_follow=could_follow)
+    follow = getattr(recipe.model, "follow", None)  # few methods have it
+    warnings += doubts.of_alarms(judged.alarms, recipe.alarm, has_labels=judged.has_labels, follow=follow)
     charts = anomaly_report.charts(bundle.manifest, judged, calibration, raw, has_times=data.has_times)
     return Draft(recipe, bundle, parts, judged.figures, charts, tuple(warnings))
 

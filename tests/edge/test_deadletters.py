@@ -243,6 +243,14 @@ def test_the_list_is_what_it_was_before_payloads_were_kept(path: Path, journal: 
     assert text == "2025-10-09T08:53:23+00:00  batch 7  refused: why\n    b'\\xff{'\n"
 
 
+def test_that_nothing_was_set_aside_is_said(path: Path, journal: SqliteJournal) -> None:
+    for option in ("--summary", "--limit=1"):
+        done = cli(path, option)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no message was set aside\n")
+    journal.append([], LETTERS[:1])
+    assert cli(path, "--topic", "none/of/these").stderr == "no message was set aside that fits\n"
+
+
 def test_an_export_holds_each_payload_as_it_came(path: Path, journal: SqliteJournal, tmp_path: Path) -> None:
     journal.append([], LETTERS[:4])
     out = tmp_path / "out.jsonl"

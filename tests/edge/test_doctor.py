@@ -1,6 +1,7 @@
 """The doctor's analysis: what is heard becomes groups, findings, and a draft with which an intake reads all of it."""
 
 import gzip
+import io
 import json
 import tomllib
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edge_agent.config import Broker, EdgeConfig
 from edge_agent.core.doctor import Diagnosis, Heard, Log, diagnose
 from edge_agent.core.doctor.draft import draft_of
 from edge_agent.core.doctor.heard import SAMPLE_BYTES
 from edge_agent.core.doctor.rates import nice, pace
+from edge_agent.doctor_report import show
 from models.contract.config_errors import check
 from tests.edge.doctor_senders import SECOND, T0, Payload, drafted, kinds, log_of, read_by, timed
 from tests.sparkplug_node import M, payload
@@ -69,6 +72,17 @@ def test_a_draft_reads_every_message_of_a_zoo_of_senders(zoo: Diagnosis) -> None
     assert entry.deadletters == []
     assert zoo.trial.refused == {}
     assert [kind for kind in kinds(zoo) if kind.startswith("no_")] == []
+
+
+def test_in_a_narrow_terminal_names_are_broken_at_a_slash(zoo: Diagnosis) -> None:
+    lines = {}
+    for width in (74, 80, 200):
+        console = Console(width=width, file=io.StringIO())
+        show(zoo, 60.0, console)
+        lines[width] = [line.split()[0] for line in console.file.getvalue().splitlines() if line.split()]  # type: ignore[attr-defined]
+    assert {"plant/line1/{asset}/", "{channel}", "pump-1/temperature"} <= set(lines[80])
+    assert {"pump-1/", "temperature", "host1/cpu.1.load"} <= set(lines[74])
+    assert "plant/line1/{asset}/{channel}" in lines[200]
 
 
 def test_formats_and_templates_of_the_zoo_are_those_of_its_senders(zoo: Diagnosis) -> None:

@@ -176,6 +176,7 @@ def test_without_the_broker_the_answer_comes_soon_and_says_so(tmp_path: Path) ->
     assert answer.code == 1
     assert "no gateway is known" in answer.text
     assert "cannot be asked who is connected" in answer.faults
+    assert "alive means here only that the last heartbeat is younger than --stale-after" in answer.faults
 
 
 @pytest.mark.parametrize("span", ["0s", "soon", "-5s", "2999-01-01"])

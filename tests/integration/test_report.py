@@ -135,7 +135,7 @@ def test_the_suffix_of_the_file_says_the_format(sqlite: Path, tmp_path: Path) ->
     for suffix, begin in ((".html", "<!doctype html>"), (".md", "# Shift report"), (".json", "{")):
         out = tmp_path / f"shift{suffix}"
         result = report(sqlite, "--out", str(out))
-        assert (result.exit_code, result.output) == (0, "")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"written: {out}\n")
         assert out.read_text(encoding="utf-8").startswith(begin)
     assert "<script" not in (tmp_path / "shift.html").read_text(encoding="utf-8")
 

@@ -44,6 +44,7 @@ def test_it_tells_data_split_seed_figures_recipe_libraries_limits_and_what_not_t
     assert "- flow [l/min]\n- current [unit not told]" in card
     assert "10 rows left out between the parts: 495 rows to learn from" in card
     assert "**seed**: 5" in card
+    assert "**false alarms per week asked for**: 1 (the wish, no measurement)" in card
     assert "**test false alarms per week**" in card
     assert 'method = "pca"' in card
     assert f"**numpy**: {np.__version__}" in card

@@ -129,7 +129,16 @@ def test_a_failure_model_is_trained_from_machines_that_ran_until_they_failed(tmp
     data.write_text("\n".join(["engine,load,wear,noise", *lines]))
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[model]\nfolds = 2\nwindow = 10\ncap_h = 60\nhorizon_h = 20\n")
-    options = ["--recipe", str(recipe), "--unit-column", "engine", "--sample-period-s", "3600", "--report", str(report)]
+    options = [
+        "--recipe",
+        str(recipe),
+        "--asset-column",
+        "engine",
+        "--sample-period-s",
+        "3600",
+        "--report",
+        str(report),
+    ]
     made = RUNNER.invoke(app, ["train", "failure", "--data", str(data), *options, "-o", str(out), "--json"])
     assert made.exit_code == 0, made.output
     facts = json.loads(made.stdout)
@@ -171,6 +180,28 @@ def test_a_column_that_knows_the_answer_is_asked_about(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     assert "mind: input burnt alone tells scrap (right " in made.stderr
     assert "mind: input heat alone tells scrap (area under ROC 1.000)" in made.stderr
+
+
+def test_a_machine_that_drifts_is_in_alarm_and_the_command_the_card_and_the_table_say_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    level = 4 * np.maximum(np.arange(1200) - 800, 0) / 400
+    rows = (
+        f"{a + up:.3f},{b:.3f},{int(at >= 1150)}"
+        for at, (up, (a, b)) in enumerate(zip(level, rng.normal(size=(1200, 2)), strict=True))
+    )
+    data, out = tmp_path / "pump.csv", tmp_path / "pump.bundle"
+    data.write_text("\n".join(["a,b,fault", *rows]))
+    options = ["--data", str(data), "--label-column", "fault", "--rows", "800", "-o", str(out)]
+    made = RUNNER.invoke(app, ["train", "anomaly", *options])
+    assert made.exit_code == 0, made.output
+    assert "of the healthy test time, and before 1 of 1 event began" in made.stderr
+    assert "with model.follow above 0," in made.stderr
+    found = read_bundle(out).manifest.evaluation
+    assert (found["test_events"], found["test_events_found"], found["test_events_already_in_alarm"]) == (1, 0, 1)
+    assert found["test_healthy_share_in_alarm"] > 0.3
+    assert "test healthy share in alarm" in made.stdout
+    card = read_bundle(out).parts["card.md"].decode()
+    assert "> **Mind:** an alarm is open in " in card
 
 
 def test_a_limit_that_no_input_reaches_is_told(tmp_path: Path) -> None:

@@ -54,6 +54,32 @@ def test_events_delays_and_false_alarms_are_counted() -> None:
     assert (found.events, found.found, found.false_alarms) == (2, 1, 1)
     assert found.delays_s.tolist() == [2.0]
     assert found.well_s == 14.0
+    assert found.well_open_s == 4.0
+
+
+def test_an_event_that_an_open_alarm_met_is_not_found_unless_one_opens_in_it() -> None:
+    wrong = np.array([0, 0, 1, 1, 0, 0, 1, 1, 1, 0], np.bool_)
+    opened = np.array([0, 1, 1, 1, 1, 1, 1, 0, 1, 1], np.bool_)
+    found = alarms([opened], [wrong], 1.0)
+    assert (found.events, found.found, found.already_open, found.false_alarms) == (2, 1, 1, 0)
+    assert found.delays_s.tolist() == [2.0]
+    assert found.well_open_s == 4.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40))
+def test_each_event_is_found_or_met_by_an_open_alarm_or_missed(rows: list[tuple[bool, bool]]) -> None:
+    opened, wrong = (np.array([row[at] for row in rows], np.bool_) for at in (0, 1))
+    found = alarms([opened], [wrong], 1.0)
+    assert found.found + found.already_open <= found.events
+    assert found.well_open_s + float((opened & wrong).sum()) == float(opened.sum())
+    events = [
+        range(begin, next((at for at in range(begin, len(wrong)) if not wrong[at]), len(wrong)))
+        for begin in range(len(wrong))
+        if wrong[begin] and not wrong[:begin][-1:].any()
+    ]
+    assert found.events == len(events)
+    assert found.found + found.already_open == sum(bool(opened[list(event)].any()) for event in events)
 
 
 def test_coverage_counts_both_ends() -> None:

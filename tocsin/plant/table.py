@@ -175,7 +175,11 @@ def count_ns(text: str, unit: TimeUnit) -> int:
 
 def allowed_times(unit: TimeUnit) -> str:
     """What a time may look like, for an error."""
-    return "ISO 8601; for numbers give --time-unit" if unit == "iso" else f"a number of {unit}"
+    return (
+        "ISO 8601; for numbers give --time-unit, where it is another column --time-column"
+        if unit == "iso"
+        else f"a number of {unit}"
+    )
 
 
 def refuse(source: str, place: str, column: str, what: str, allowed: str) -> NoReturn:

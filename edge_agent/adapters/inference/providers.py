@@ -34,7 +34,8 @@ def why_not(provider: str, facts: Facts) -> str:
     if provider == "cpu":
         return ""
     if ORT_NAMES[provider] not in facts.built:
-        return f"this build of ONNX Runtime has no {provider}: pip uninstall onnxruntime, pip install 'tocsin[gpu]'"
+        cure = "pip uninstall onnxruntime, pip install 'tocsin[gpu]'; in a clone TOCSIN_ONNXRUNTIME=gpu ./run tocsin …"
+        return f"this build of ONNX Runtime has no {provider}: {cure}"
     # An old driver is named before what it says of a device.
     if facts.gpu.cuda[0] and facts.gpu.cuda[0] < facts.cuda:
         known = ".".join(map(str, facts.gpu.cuda))

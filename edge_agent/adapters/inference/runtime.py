@@ -153,7 +153,7 @@ def machine_facts() -> Facts:
     with contextlib.redirect_stdout(said):
         ort.preload_dlls()
     if text := said.getvalue().strip():
-        _log.warning("libraries of CUDA or cuDNN cannot be loaded: pip install 'tocsin[gpu]'", missing=text)
+        _log.warning("libraries of CUDA or cuDNN cannot be loaded: tocsin[gpu] brings them", missing=text)
     return Facts(built | set(ort.get_available_providers()), cuda, gpu, _can_load(TENSORRT_LIBRARY))
 
 
