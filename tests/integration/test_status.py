@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +123,12 @@ def test_rubbish_is_turned_away_and_the_next_one_is_answered(
     asked: Asked, rubbish: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_connection(("127.0.0.1", asked.server.port), timeout=10) as connection:
-        connection.sendall(rubbish)
-        connection.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionResetError):
+        try:
+            connection.sendall(rubbish)
+            connection.shutdown(socket.SHUT_WR)
             connection.recv(4096)
+        except OSError as error:  # it may hang up before it has read all
+            assert not isinstance(error, TimeoutError)  # noqa: PT017 - what else may come depends on the moment
     assert asked.get("/healthz")[0] == 200
     assert capfd.readouterr().err == ""
 
