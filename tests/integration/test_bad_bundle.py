@@ -4,12 +4,11 @@ import json
 import signal
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from models.bundle import read_bundle
 from tests.agents import aggregator, edge, eventually, run_cli, sqlite_rows
+from tests.publishing import publish
 from tests.servers import Mosquitto
 from tests.swaps import PERIOD_MS, T0_MS, WINDOW, write_version
 
@@ -18,29 +17,20 @@ FRAMES = 2 * WINDOW
 ALARMS = "SELECT code, is_open, message FROM alarm ORDER BY time"
 
 
-def publish(port: int, first: int) -> None:
-    """Frames of one asset from number `first` on."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    for number in range(first, first + FRAMES):
-        content = {"ts": T0_MS + PERIOD_MS * number, "t": 1.0, "p": 2.0}
-        last = client.publish("factory/line/m1", json.dumps(content), qos=1)
-    last.wait_for_publish(30)
-    client.disconnect()
-    client.loop_stop()
+def frames(first: int) -> list[tuple[str, object]]:
+    """Messages of one asset from number `first` on."""
+    numbers = range(first, first + FRAMES)
+    return [("factory/line/m1", {"ts": T0_MS + PERIOD_MS * number, "t": 1.0, "p": 2.0}) for number in numbers]
 
 
 def test_readings_flow_past_a_model_file_that_was_cut_and_scores_come_when_it_is_mended(
-    tmp_path: Path, mosquitto: Mosquitto
+    tmp_path: Path, broker: Mosquitto
 ) -> None:
-    assert mosquitto.port  # it is installed; the agent has a broker of its own, for its session would stay
     bundle, store = tmp_path / "wear.bundle", tmp_path / "store.db"
     write_version(bundle, "1")
     whole = bundle.read_bytes()
     bundle.write_bytes(whole[:-50])
     with (
-        Mosquitto(tmp_path / "broker") as broker,
         edge(tmp_path, broker.port, models=[bundle], period_s=PERIOD_MS / 1000) as agent,
         aggregator(tmp_path, broker.port, f'kind = "sqlite"\npath = "{store}"'),
     ):
@@ -50,7 +40,7 @@ def test_readings_flow_past_a_model_file_that_was_cut_and_scores_come_when_it_is
         assert (said["level"], said["file"], said["model"]) == ("error", str(bundle), "wear")
         assert "edge.toml: assets[0].models: " in said["reason"]
         assert run_cli("edge_agent.cli", "check", str(tmp_path / "edge.toml")).returncode == 2
-        publish(broker.port, 0)
+        publish(broker.port, frames(0))
         count = "SELECT count(*) FROM reading"
         eventually(lambda: sqlite_rows(store, count) == [(2 * FRAMES,)], "readings are stored")
         eventually(lambda: len(sqlite_rows(store, ALARMS)) == 1, "and the alarm")
@@ -61,14 +51,14 @@ def test_readings_flow_past_a_model_file_that_was_cut_and_scores_come_when_it_is
         bundle.write_bytes(whole)
         agent.signal(signal.SIGHUP)
         eventually(lambda: agent.says("configuration reloaded"), "reloaded")
-        publish(broker.port, FRAMES)
+        publish(broker.port, frames(FRAMES))
         eventually(lambda: [row[1] for row in sqlite_rows(store, ALARMS)] == [1, 0], "the alarm is over")
         eventually(lambda: bool(sqlite_rows(store, "SELECT 1 FROM inference")), "scores come")
         bundle.unlink()
         agent.kill()  # a power cut
         agent.start()
         eventually(lambda: agent.says("the bundle of before serves"), "up without its file")
-        publish(broker.port, 2 * FRAMES)
+        publish(broker.port, frames(2 * FRAMES))
         scores = "SELECT count(*) FROM inference"
         eventually(lambda: sqlite_rows(store, scores)[0][0] > FRAMES + WINDOW, "the kept bundle scores")
         *_, (code, is_open, message) = sqlite_rows(store, ALARMS)
